@@ -1,0 +1,231 @@
+/* The allocator behind mem.h. jemalloc keeps two running totals a thread (allocated, freed); we
+ * remember where they lie and add them up. Under sanitizers, libc's malloc_usable_size is counted
+ * into thread-local totals of our own. Atomics: relaxed loads of other threads' counters. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <malloc.h>
+#ifdef FOREBAY_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#endif
+
+#include "base/assert.h"
+
+struct thread_counters {
+    const uint64_t *allocated, *freed;
+};
+
+static struct thread_counters threads[MEM_THREADS_MAX];
+static atomic_uint threads_count;
+static atomic_llong ended_bytes; /* balance left by threads that ended */
+static _Thread_local int thread_slot = -1;
+
+static _Noreturn void out_of_memory(size_t size_bytes) {
+    fprintf(stderr, "Forebay: out of memory allocating %zu bytes\n", size_bytes);
+    abort();
+}
+
+#ifdef FOREBAY_JEMALLOC
+
+void *mem_alloc(size_t size_bytes) {
+    void *p = malloc(size_bytes ? size_bytes : 1);
+    if (UNLIKELY(!p)) {
+        out_of_memory(size_bytes);
+    }
+    return p;
+}
+
+void *mem_zalloc(size_t size_bytes) {
+    void *p = calloc(1, size_bytes ? size_bytes : 1);
+    if (UNLIKELY(!p)) {
+        out_of_memory(size_bytes);
+    }
+    return p;
+}
+
+void *mem_realloc(void *ptr, size_t size_bytes) {
+    void *p = realloc(ptr, size_bytes ? size_bytes : 1);
+    if (UNLIKELY(!p)) {
+        out_of_memory(size_bytes);
+    }
+    return p;
+}
+
+void *mem_alloc_aligned(size_t align, size_t size_bytes) {
+    void *p = aligned_alloc(align, (size_bytes + align - 1) & ~(align - 1));
+    if (UNLIKELY(!p)) {
+        out_of_memory(size_bytes);
+    }
+    return p;
+}
+
+void mem_free(void *ptr) {
+    free(ptr);
+}
+
+size_t mem_good_size(size_t size_bytes) {
+    return nallocx(size_bytes ? size_bytes : 1, 0);
+}
+
+static void find_counters(struct thread_counters *out) {
+    size_t len = sizeof out->allocated;
+    if (mallctl("thread.allocatedp", &out->allocated, &len, NULL, 0) != 0 ||
+        mallctl("thread.deallocatedp", &out->freed, &len, NULL, 0) != 0) {
+        static const uint64_t zero;
+        out->allocated = out->freed = &zero;
+    }
+}
+
+void mem_stats_read(struct mem_stats *out) {
+    uint64_t epoch = 1;
+    size_t len = sizeof epoch;
+    *out = (struct mem_stats){0};
+    mallctl("epoch", &epoch, &len, &epoch, len);
+    len = sizeof(size_t);
+    mallctl("stats.allocated", &out->allocated, &len, NULL, 0);
+    mallctl("stats.active", &out->active, &len, NULL, 0);
+    mallctl("stats.resident", &out->resident, &len, NULL, 0);
+    mallctl("stats.retained", &out->retained, &len, NULL, 0);
+}
+
+const char *mem_allocator_name(void) {
+    return "jemalloc-5.3.0";
+}
+
+void mem_purge(void) {
+    char name[32];
+    snprintf(name, sizeof name, "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
+    mallctl(name, NULL, NULL, NULL, 0);
+}
+
+#else /* libc, under sanitizers */
+
+static _Thread_local uint64_t own_allocated, own_freed;
+
+static void *counted(void *ptr, size_t size_bytes) {
+    if (UNLIKELY(!ptr)) {
+        out_of_memory(size_bytes);
+    }
+    __atomic_store_n(&own_allocated, own_allocated + malloc_usable_size(ptr), __ATOMIC_RELAXED);
+    return ptr;
+}
+
+static void uncount(void *ptr) {
+    __atomic_store_n(&own_freed, own_freed + (ptr ? malloc_usable_size(ptr) : 0), __ATOMIC_RELAXED);
+}
+
+void *mem_alloc(size_t size_bytes) {
+    return counted(malloc(size_bytes ? size_bytes : 1), size_bytes);
+}
+
+void *mem_zalloc(size_t size_bytes) {
+    return counted(calloc(1, size_bytes ? size_bytes : 1), size_bytes);
+}
+
+void *mem_realloc(void *ptr, size_t size_bytes) {
+    uncount(ptr);
+    return counted(realloc(ptr, size_bytes ? size_bytes : 1), size_bytes);
+}
+
+void *mem_alloc_aligned(size_t align, size_t size_bytes) {
+    size_t rounded = (size_bytes + align - 1) & ~(align - 1);
+    return counted(aligned_alloc(align, rounded), size_bytes);
+}
+
+void mem_free(void *ptr) {
+    uncount(ptr);
+    free(ptr);
+}
+
+size_t mem_good_size(size_t size_bytes) {
+    return (size_bytes + 15) & ~(size_t)15;
+}
+
+static void find_counters(struct thread_counters *out) {
+    out->allocated = &own_allocated;
+    out->freed = &own_freed;
+}
+
+void mem_stats_read(struct mem_stats *out) {
+    size_t used = (size_t)mem_used_bytes(), resident = mem_resident_bytes();
+    *out = (struct mem_stats){.allocated = used, .active = used, .resident = resident};
+}
+
+const char *mem_allocator_name(void) {
+    return "libc";
+}
+
+void mem_purge(void) {
+}
+#endif
+
+size_t mem_size(const void *ptr) {
+    return malloc_usable_size((void *)ptr);
+}
+
+char *mem_dup(const void *ptr, size_t len) {
+    char *copy = mem_alloc(len + 1);
+    if (len) {
+        memcpy(copy, ptr, len);
+    }
+    copy[len] = '\0';
+    return copy;
+}
+
+char *mem_strdup(const char *text) {
+    return mem_dup(text, strlen(text));
+}
+
+void mem_thread_register(void) {
+    if (thread_slot >= 0) {
+        return;
+    }
+    unsigned slot = atomic_fetch_add(&threads_count, 1);
+    ASSERT(slot < MEM_THREADS_MAX);
+    struct thread_counters found;
+    find_counters(&found);
+    __atomic_store_n(&threads[slot].allocated, found.allocated, __ATOMIC_RELEASE);
+    __atomic_store_n(&threads[slot].freed, found.freed, __ATOMIC_RELEASE);
+    thread_slot = (int)slot;
+}
+
+void mem_thread_unregister(void) {
+    if (thread_slot < 0) {
+        return;
+    }
+    struct thread_counters *mine = &threads[thread_slot];
+    atomic_fetch_add(&ended_bytes, (long long)(*mine->allocated - *mine->freed));
+    __atomic_store_n(&mine->allocated, NULL, __ATOMIC_RELEASE);
+    __atomic_store_n(&mine->freed, NULL, __ATOMIC_RELEASE);
+    thread_slot = -1;
+}
+
+int64_t mem_used_bytes(void) {
+    int64_t sum = atomic_load_explicit(&ended_bytes, memory_order_relaxed);
+    unsigned count = atomic_load_explicit(&threads_count, memory_order_acquire);
+    for (unsigned i = 0; i < count && i < MEM_THREADS_MAX; i++) {
+        const uint64_t *allocated = __atomic_load_n(&threads[i].allocated, __ATOMIC_ACQUIRE);
+        const uint64_t *freed = __atomic_load_n(&threads[i].freed, __ATOMIC_ACQUIRE);
+        if (allocated && freed) {
+            sum += (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
+                             __atomic_load_n(freed, __ATOMIC_RELAXED));
+        }
+    }
+    return sum > 0 ? sum : 0;
+}
+
+size_t mem_resident_bytes(void) {
+    long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f) {
+        if (fscanf(f, "%*s %ld", &pages) != 1) {
+            pages = 0;
+        }
+        fclose(f);
+    }
+    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+}

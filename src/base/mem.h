@@ -1,0 +1,43 @@
+#ifndef FOREBAY_BASE_MEM_H
+#define FOREBAY_BASE_MEM_H
+/* Memory from jemalloc (from libc under sanitizers), counted per thread so that the sum over the
+ * process costs a few loads. Any thread may free what another allocated. */
+#include <stddef.h>
+#include <stdint.h>
+
+/* Never NULL: out of memory ends the process. mem_alloc(0) is a valid pointer. */
+void *mem_alloc(size_t size_bytes) __attribute__((malloc, returns_nonnull));
+void *mem_zalloc(size_t size_bytes) __attribute__((malloc, returns_nonnull));
+void *mem_realloc(void *ptr, size_t size_bytes) __attribute__((returns_nonnull));
+/* Aligned to `align` bytes (a power of two, at least 8); freed by mem_free. */
+void *mem_alloc_aligned(size_t align, size_t size_bytes) __attribute__((malloc, returns_nonnull));
+/* Takes NULL. */
+void mem_free(void *ptr);
+char *mem_strdup(const char *text);
+/* `len` bytes and a terminating zero. */
+char *mem_dup(const void *ptr, size_t len);
+
+/* What the allocator really reserved for `ptr`, in bytes. */
+size_t mem_size(const void *ptr);
+/* What an allocation of `size_bytes` would really take. */
+size_t mem_good_size(size_t size_bytes);
+
+/* Bytes now allocated in the whole process, as of a few loads ago. Threads that never called
+ * mem_thread_register() are not in it; what ended threads held is. At most MEM_THREADS_MAX. */
+enum { MEM_THREADS_MAX = 256 };
+int64_t mem_used_bytes(void);
+void mem_thread_register(void);
+/* Called by a registered thread as its last act; slots are not reused. */
+void mem_thread_unregister(void);
+/* Resident bytes of the process, from the kernel. */
+size_t mem_resident_bytes(void);
+/* Allocator figures for INFO; 0 where the allocator has none. */
+struct mem_stats {
+    size_t allocated, active, resident, retained; /* bytes */
+};
+void mem_stats_read(struct mem_stats *out);
+/* "jemalloc-5.3.0" or "libc". */
+const char *mem_allocator_name(void);
+/* Gives unused pages back to the kernel. */
+void mem_purge(void);
+#endif

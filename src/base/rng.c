@@ -1,0 +1,15 @@
+#include "base/rng.h"
+
+#include <sys/random.h>
+
+#include "base/assert.h"
+
+void rng_system_bytes(void *out, uint64_t len) {
+    char *p = out;
+    while (len) {
+        ssize_t got = getrandom(p, len, 0);
+        ASSERT(got > 0);
+        p += got;
+        len -= (uint64_t)got;
+    }
+}

@@ -1,0 +1,26 @@
+#ifndef FOREBAY_DS_BUF_H
+#define FOREBAY_DS_BUF_H
+/* A growable run of bytes, owned. All zero is an empty buf. Grows by doubling. */
+#include <stdarg.h>
+#include "base/slice.h"
+
+struct buf {
+    char *ptr;
+    size_t len, cap; /* bytes */
+};
+
+void buf_free(struct buf *b); /* leaves it empty */
+/* Room for `extra` more bytes behind len; returns where they go. */
+char *buf_reserve(struct buf *b, size_t extra);
+void buf_append(struct buf *b, const void *ptr, size_t len);
+static inline void buf_append_slice(struct buf *b, struct slice s) {
+    buf_append(b, s.ptr, s.len);
+}
+void buf_append_char(struct buf *b, char c);
+void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Drops the first `count` bytes, moving the rest down. */
+void buf_consume(struct buf *b, size_t count);
+static inline struct slice buf_slice(const struct buf *b) {
+    return slice_of(b->ptr, b->len);
+}
+#endif

@@ -1,0 +1,149 @@
+#include "ds/chain.h"
+
+#include "base/mem.h"
+
+static void chunk_drop(struct chunk_pool *pool, struct chunk *chunk) {
+    if (chunk->release) {
+        chunk->release(chunk->arg);
+        mem_free(chunk);
+    } else if (pool->free_count < CHUNK_POOL_FREE_MAX) {
+        chunk->next = pool->free;
+        pool->free = chunk;
+        pool->free_count++;
+    } else {
+        mem_free(chunk);
+    }
+}
+
+void chunk_pool_free(struct chunk_pool *pool) {
+    while (pool->free) {
+        struct chunk *chunk = pool->free;
+        pool->free = chunk->next;
+        mem_free(chunk);
+    }
+    pool->free_count = 0;
+}
+
+static void link_tail(struct chain *c, struct chunk *chunk) {
+    chunk->next = NULL;
+    if (c->tail) {
+        c->tail->next = chunk;
+    } else {
+        c->head = chunk;
+        c->head_sent = 0;
+    }
+    c->tail = chunk;
+}
+
+void chain_add_chunk(struct chain *c) {
+    struct chunk *chunk = c->pool->free;
+    if (chunk) {
+        c->pool->free = chunk->next;
+        c->pool->free_count--;
+    } else {
+        chunk = mem_alloc(sizeof *chunk + CHUNK_BYTES);
+    }
+    chunk->data = chunk->room;
+    chunk->len = 0;
+    chunk->release = NULL;
+    link_tail(c, chunk);
+}
+
+void chain_clear(struct chain *c) {
+    while (c->head) {
+        struct chunk *chunk = c->head;
+        c->head = chunk->next;
+        chunk_drop(c->pool, chunk);
+    }
+    c->tail = NULL;
+    c->head_sent = c->len_bytes = 0;
+}
+
+void chain_append(struct chain *c, const void *ptr, size_t len) {
+    const char *from = ptr;
+    while (len) {
+        if (!c->tail || c->tail->release || c->tail->len == CHUNK_BYTES) {
+            chain_add_chunk(c);
+        }
+        size_t step = CHUNK_BYTES - c->tail->len;
+        step = step < len ? step : len;
+        memcpy(c->tail->room + c->tail->len, from, step);
+        chain_commit(c, step);
+        from += step;
+        len -= step;
+    }
+}
+
+void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg) {
+    struct chunk *chunk = mem_alloc(sizeof *chunk);
+    *chunk = (struct chunk){
+        .data = (char *)s.ptr, .len = s.len, .release = release, .arg = arg};
+    link_tail(c, chunk);
+    c->len_bytes += s.len;
+}
+
+void chain_rewind(struct chain *c, struct chain_mark mark) {
+    ASSERT(c->len_bytes >= mark.len_bytes);
+    struct chunk *chunk = mark.tail ? mark.tail->next : c->head;
+    if (mark.tail) {
+        mark.tail->next = NULL;
+        mark.tail->len = mark.tail_len;
+    } else {
+        c->head = NULL;
+        c->head_sent = 0;
+    }
+    c->tail = mark.tail;
+    c->len_bytes = mark.len_bytes;
+    while (chunk) {
+        struct chunk *next = chunk->next;
+        chunk_drop(c->pool, chunk);
+        chunk = next;
+    }
+}
+
+int chain_iov(const struct chain *c, struct iovec *iov, int iov_max) {
+    int count = 0;
+    size_t skip = c->head_sent;
+    for (struct chunk *chunk = c->head; chunk && count < iov_max; chunk = chunk->next) {
+        if (chunk->len > skip) {
+            iov[count++] = (struct iovec){chunk->data + skip, chunk->len - skip};
+        }
+        skip = 0;
+    }
+    return count;
+}
+
+void chain_consume(struct chain *c, size_t len) {
+    ASSERT(len <= c->len_bytes);
+    c->len_bytes -= len;
+    while (c->head && len >= c->head->len - c->head_sent) {
+        struct chunk *chunk = c->head;
+        len -= chunk->len - c->head_sent;
+        c->head = chunk->next;
+        c->head_sent = 0;
+        chunk_drop(c->pool, chunk);
+    }
+    if (c->head) {
+        c->head_sent += len;
+    } else {
+        ASSERT(len == 0);
+        c->tail = NULL;
+    }
+}
+
+void chain_move(struct chain *to, struct chain *from) {
+    ASSERT(to->pool == from->pool && from->head_sent == 0);
+    if (!from->head) {
+        return;
+    }
+    if (to->tail) {
+        to->tail->next = from->head;
+    } else {
+        to->head = from->head;
+        to->head_sent = 0;
+    }
+    to->tail = from->tail;
+    to->len_bytes += from->len_bytes;
+    from->head = from->tail = NULL;
+    from->len_bytes = 0;
+}

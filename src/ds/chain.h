@@ -1,0 +1,90 @@
+#ifndef FOREBAY_DS_CHAIN_H
+#define FOREBAY_DS_CHAIN_H
+/* A client's output: a queue of chunks, written at the tail and sent from the head. Chunks come from
+ * a pool of the thread and go back as soon as they are sent, so an idle client holds none. Large
+ * values are not copied: they are pinned and sent from where they lie.
+ *
+ *     head                      tail
+ *     [sent|unsent] -> [pinned] -> [unsent|room]
+ *
+ * 1. Bytes never move once written: what is being sent stays valid while more is appended.
+ * 2. len_bytes is what was written and not consumed. */
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include "base/assert.h"
+#include "base/slice.h"
+
+enum {
+    CHUNK_BYTES = 16 * 1024 - 64, /* room in a chunk */
+    CHUNK_POOL_FREE_MAX = 256,    /* chunks kept for reuse a thread */
+};
+
+struct chunk {
+    struct chunk *next;
+    char *data; /* `room`, or the pinned bytes */
+    size_t len; /* bytes written */
+    void (*release)(void *arg); /* set: `data` is pinned */
+    void *arg;
+    char room[];
+};
+
+/* One a thread. All zero is an empty pool. */
+struct chunk_pool {
+    struct chunk *free;
+    unsigned free_count;
+};
+
+struct chain {
+    struct chunk *head, *tail;
+    size_t head_sent; /* bytes of the head already consumed */
+    size_t len_bytes;
+    struct chunk_pool *pool;
+};
+
+struct chain_mark {
+    struct chunk *tail;
+    size_t tail_len, len_bytes;
+};
+
+void chunk_pool_free(struct chunk_pool *pool);
+
+static inline void chain_init(struct chain *c, struct chunk_pool *pool) {
+    *c = (struct chain){.pool = pool};
+}
+/* Drops everything, releasing pins. Not while a send is under way. */
+void chain_clear(struct chain *c);
+void chain_add_chunk(struct chain *c);
+
+/* Room for `len` (at most CHUNK_BYTES) contiguous bytes at the tail; chain_commit says how many of
+ * them were written. */
+static inline char *chain_reserve(struct chain *c, size_t len) {
+    if (UNLIKELY(!c->tail || c->tail->release || CHUNK_BYTES - c->tail->len < len)) {
+        ASSERT(len <= CHUNK_BYTES);
+        chain_add_chunk(c);
+    }
+    return c->tail->room + c->tail->len;
+}
+static inline void chain_commit(struct chain *c, size_t len) {
+    c->tail->len += len;
+    c->len_bytes += len;
+}
+/* Copies any number of bytes. */
+void chain_append(struct chain *c, const void *ptr, size_t len);
+/* Sends `s` from where it lies; release(arg) is called once it is consumed or dropped. */
+void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg);
+
+/* Remembers the end and cuts back to it: takes back what was appended since. Nothing may have been
+ * consumed past the mark in between. */
+static inline struct chain_mark chain_mark(const struct chain *c) {
+    return (struct chain_mark){c->tail, c->tail ? c->tail->len : 0, c->len_bytes};
+}
+void chain_rewind(struct chain *c, struct chain_mark mark);
+
+/* Fills `iov` with what is to be sent, from the head; returns how many entries were used. */
+int chain_iov(const struct chain *c, struct iovec *iov, int iov_max);
+/* Drops `len` bytes from the head: they were sent. */
+void chain_consume(struct chain *c, size_t len);
+/* Moves everything of `from` to the end of `to`; both of one pool. */
+void chain_move(struct chain *to, struct chain *from);
+#endif

@@ -1,0 +1,100 @@
+#ifndef FOREBAY_ENGINE_KEYSPACE_H
+#define FOREBAY_ENGINE_KEYSPACE_H
+/* All partitions, and the one way to lock several of them. Any thread. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/hash.h"
+#include "engine/partition.h"
+
+enum { PARTITIONS_MAX = 512, PARTITIONS_PER_SHARD = 8 };
+
+/* Redis's policy names: see policy.h. */
+enum evict_policy {
+    EVICT_NONE,
+    EVICT_ALL_LRU,
+    EVICT_ALL_LFU,
+    EVICT_ALL_RANDOM,
+    EVICT_VOLATILE_LRU,
+    EVICT_VOLATILE_LFU,
+    EVICT_VOLATILE_RANDOM,
+    EVICT_VOLATILE_TTL,
+};
+
+/* Changed while running through keyspace_set_params; read with relaxed loads. */
+struct keyspace_params {
+    uint64_t maxmemory_bytes; /* 0 = no limit */
+    enum evict_policy policy;
+    uint32_t samples; /* maxmemory-samples */
+};
+
+struct keyspace {
+    uint64_t seed;
+    uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
+    uint32_t partition_bits;
+    bool locking; /* false with one shard: locks are elided */
+    part_touched_fn on_touched; /* set before the shards start; may be NULL */
+    _Atomic uint64_t maxmemory_bytes;
+    _Atomic uint32_t policy, samples;
+    _Atomic int64_t now_s; /* coarse, for the policy bytes: set by shards */
+    struct partition *partitions[];
+};
+
+/* `seed` 0 takes a random one. Partitions: 8 a shard, rounded up to a power of two; partition i is
+ * owned by shard i % shards. */
+struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn on_touched);
+/* Nobody else may use it any more. Takes NULL. */
+void keyspace_destroy(struct keyspace *ks);
+void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *params);
+
+static inline struct key keyspace_key(const struct keyspace *ks, struct slice bytes) {
+    return (struct key){bytes, hash_bytes(ks->seed, bytes.ptr, bytes.len)};
+}
+static inline struct partition *keyspace_partition(const struct keyspace *ks, uint64_t hash) {
+    return ks->partitions[ks->partition_bits ? hash >> (64 - ks->partition_bits) : 0];
+}
+
+/* A set of partitions to be locked together, in ascending order: the only way to hold two. */
+struct lockset {
+    uint64_t bits[PARTITIONS_MAX / 64];
+};
+static inline void lockset_clear(struct lockset *s) {
+    *s = (struct lockset){{0}};
+}
+static inline void lockset_add(struct lockset *s, const struct partition *p) {
+    s->bits[p->index / 64] |= 1ull << (p->index % 64);
+}
+static inline bool lockset_has(const struct lockset *s, const struct partition *p) {
+    return s->bits[p->index / 64] >> (p->index % 64) & 1;
+}
+void lockset_add_all(struct lockset *s, const struct keyspace *ks);
+void lockset_lock(const struct lockset *s, struct keyspace *ks);
+void lockset_unlock(const struct lockset *s, struct keyspace *ks);
+
+/* Batch prefetching: stage 1 the bucket, stage 2 the entry. Takes the lock for an instant where
+ * locks are not elided, and gives up when it is not free. Hints only. */
+void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, uint64_t hash);
+void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
+
+/* SCAN over the whole database: calls fn for live entries (VALUE_ABSENT left out) from `cursor`
+ * until at least `count` buckets' entries were visited, returns the next cursor (0 = done). Takes
+ * each partition's lock in turn unless `held` has it (NULL = none). */
+typedef void (*keyspace_scan_fn)(void *arg, struct partition *p, struct entry *e);
+uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t cursor,
+                       uint64_t count, int64_t now_ms, keyspace_scan_fn fn, void *arg);
+
+/* Keys and keys with a TTL of a database; each partition is locked in turn unless `held`. */
+void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t *keys,
+                    uint64_t *with_expiry);
+/* Copies a random live key's bytes to `out`... false when the database is empty. */
+struct buf;
+bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
+                         struct rng *rng, int64_t now_ms, struct buf *out);
+/* All partitions must be locked by the caller. */
+void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
+
+/* Brings memory below maxmemory by evicting, at most `limit` entries, from the partitions that
+ * `shard` owns (other shards do theirs). `used_bytes` is the process's. Returns true when memory is
+ * within the limit afterwards (or there is none). Takes the locks itself. */
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit);
+#endif

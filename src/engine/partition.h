@@ -1,0 +1,103 @@
+#ifndef FOREBAY_ENGINE_PARTITION_H
+#define FOREBAY_ENGINE_PARTITION_H
+/* A slice of the keyspace with everything that belongs to it, behind one lock. All functions here
+ * need the lock (asserted) unless they say otherwise. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/rng.h"
+#include "ds/hmap.h"
+#include "ds/list.h"
+#include "engine/entry.h"
+#include "engine/hash.h"
+#include "engine/lock.h"
+#include "engine/table.h"
+
+enum {
+    DATABASES_MAX = 16,
+    FENCES_COUNT = 64,             /* fences a partition; a power of two */
+    DRAIN_STEP_FIELDS = 1024,      /* of a large value being freed, a maintenance step */
+};
+
+/* The state the store's coherence stands on (STORE.md section 3): bumped when a key under it is
+ * invalidated; a fill whose token is older must not be stored. */
+struct fence {
+    uint64_t seq;
+    int64_t bumped_ms; /* 0 = never */
+};
+
+struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
+    _Atomic uint64_t hits, misses, expired, evicted;
+};
+
+struct partition {
+    struct lock lock;
+    uint32_t index;
+    uint32_t owner; /* shard that maintains it */
+    struct keyspace *ks;
+    struct table *db[DATABASES_MAX]; /* made on first use; swapped by SWAPDB */
+    struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
+    struct hmap loads;               /* loads in flight: the shard layer's nodes */
+    struct fence fences[FENCES_COUNT];
+    struct list drain;               /* detached values and tables being freed in slices */
+    uint64_t drain_count;
+    uint64_t sweep_cursor[DATABASES_MAX];
+    int64_t expired_stale_ms;        /* for pacing the sweep */
+    struct rng rng;
+    struct partition_stats stats;
+};
+
+enum { FIND_TOUCH = 1, /* update recency or frequency */ FIND_COUNT = 2 /* count a hit or a miss */ };
+
+/* Finds a live entry. One that expired is removed here (counted, watchers told) and not found.
+ * VALUE_ABSENT entries are returned (and count as misses). */
+struct entry *part_find(struct partition *p, unsigned db, const struct key *key, int64_t now_ms,
+                        unsigned flags);
+/* part_find without VALUE_ABSENT, without statistics and policy update. */
+struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+
+/* Stores `e` (taken over) under its key, replacing what was there. Watchers are told. */
+void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e);
+/* SET's fast way: reuses the old entry's memory where the new value fits. */
+void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
+                     int64_t expire_ms);
+/* Replaces the value and keeps TTL and origin; the key must exist and be a string. */
+void part_update_string(struct partition *p, unsigned db, const struct key *key, struct slice value);
+/* Makes the string `len` bytes long, zero-filling what is new, marks it raw and returns its bytes to
+ * write to. Creates the key if it does not exist. Amortised growth. */
+char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
+                         int64_t now_ms);
+/* False when there was nothing (live). Large values are handed to the drain. Watchers are told. */
+bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* Takes the live entry out without destroying it (RENAME, MOVE): NULL when there is none. */
+struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* Sets or clears (EXPIRE_NEVER) the TTL of a live key; the entry may move. False when not there.
+ * Watchers are told. */
+bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
+                     int64_t now_ms);
+/* To be called after a collection was changed in place: watchers, accounting. */
+void part_changed(struct partition *p, unsigned db, const struct key *key);
+/* Gives a detached entry to be destroyed, in slices when it is large. Takes NULL. */
+void part_discard(struct partition *p, struct entry *e);
+/* Empties a database in O(1): its table goes to the drain. Watchers of its keys are told. */
+void part_flush(struct partition *p, unsigned db);
+
+/* Seconds since the last access and the access frequency of a slot, as the policy kept them:
+ * OBJECT IDLETIME and FREQ. */
+uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key);
+
+/* Bounded maintenance, the owner's: expires up to `limit` slots' worth of keys that are due, then
+ * frees a step of the drain. Returns true when there is more to do at once. */
+bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
+/* Evicts one entry by the keyspace's policy; false when none may be evicted. */
+bool part_evict_one(struct partition *p, int64_t now_ms);
+
+/* Fence of a key, and its invalidation (the follower's, later). */
+static inline struct fence *part_fence(struct partition *p, uint64_t hash) {
+    return &p->fences[(hash >> 8) & (FENCES_COUNT - 1)];
+}
+
+/* Watchers: set by the command layer once, called under the lock when a watched key changed (the
+ * key) or a whole database was flushed or swapped (key NULL). */
+typedef void (*part_touched_fn)(struct partition *p, unsigned db, const struct key *key);
+#endif

@@ -1,0 +1,83 @@
+#ifndef FOREBAY_ENGINE_TABLE_H
+#define FOREBAY_ENGINE_TABLE_H
+/* The hash table of entries: extendible hashing over segments of cache-line buckets.
+ *
+ *   hash, 64 bits:  | partition | directory prefix | position in segment (24 bits) | ... | tag (8) |
+ *                     pbits       depth bits
+ *
+ *   bucket, 64 bytes, one cache line:
+ *   | tag0..tag6 | overflow:1 byte |  slot0 .. slot6, 8 bytes each: | flags:8 | policy:8 | ptr:48 | |
+ *
+ * - A segment owns a range of the hash space and has a number of buckets of its own; an entry's home
+ *   bucket is (position * buckets) >> 24, so buckets follow hash order and any bucket count works. A
+ *   full segment first gets more buckets, in small steps, and splits in two at SEGMENT_BUCKETS_MAX:
+ *   memory never doubles and the work of one insert is bounded by one segment.
+ * - An entry that does not fit its home bucket lies in the next one, with the slot's "displaced" flag
+ *   set and counted in the home's overflow byte; a lookup reads the second line only then.
+ * - A cursor (SCAN) is a hash prefix of TABLE_CURSOR_BITS bits: what is there throughout is returned,
+ *   whatever splits, grows or moves in between. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/rng.h"
+#include "base/slice.h"
+#include "engine/entry.h"
+
+enum {
+    BUCKET_SLOTS = 7,
+    SEGMENT_BUCKETS_MAX = 64,
+    TABLE_CURSOR_BITS = 48,
+    TABLE_POSITION_BITS = 24,
+};
+
+/* A key with its hash: computed once a request, passed down. */
+struct key {
+    struct slice bytes;
+    uint64_t hash;
+};
+
+struct table;
+
+/* Where an entry stands; valid until the table changes. */
+struct table_ref {
+    uint64_t *slot; /* NULL = not found */
+};
+
+/* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's). */
+struct table *table_create(unsigned prefix_bits);
+/* Destroys the entries too. Takes NULL. */
+void table_destroy(struct table *t);
+uint64_t table_count(const struct table *t);         /* entries, VALUE_ABSENT included */
+uint64_t table_count_volatile(const struct table *t); /* entries with a TTL */
+uint64_t table_count_absent(const struct table *t);
+/* Bytes of index: directory, segments. */
+size_t table_index_bytes(const struct table *t);
+
+struct table_ref table_find(const struct table *t, const struct key *key);
+struct entry *table_entry(struct table_ref ref);
+/* The policy byte of a slot: access recency or frequency, meaning given by the eviction policy. */
+uint8_t table_policy(struct table_ref ref);
+void table_set_policy(struct table_ref ref, uint8_t policy);
+
+/* Adds an entry whose key is not in the table; takes it over. */
+struct table_ref table_insert(struct table *t, const struct key *key, struct entry *e,
+                              uint8_t policy);
+/* Puts `e` (same key) where `ref` stands and returns the old entry, now the caller's. */
+struct entry *table_replace(struct table *t, struct table_ref ref, struct entry *e);
+/* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
+struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
+
+/* Prefetching, so that a batch overlaps its cache misses: first the bucket, then the entry its tags
+ * suggest. Hints only; never touch what is not there. */
+void table_prefetch_bucket(const struct table *t, uint64_t hash);
+void table_prefetch_entry(const struct table *t, uint64_t hash);
+
+/* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
+ * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. */
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(void *arg, struct entry *e, struct table_ref ref), void *arg);
+/* A random entry (any), not empty tables only; probability roughly equal. */
+struct table_ref table_random(const struct table *t, struct rng *rng);
+
+/* Panics unless every invariant holds: counts, tags, homes, displacement, directory. O(n), tests. */
+void table_check(const struct table *t);
+#endif

@@ -1,0 +1,53 @@
+#ifndef FOREBAY_RESP_PARSER_H
+#define FOREBAY_RESP_PARSER_H
+/* Incremental request parser. The caller keeps the unconsumed bytes: each call gets the same bytes
+ * again from the start of the request, with more behind them, wherever they now lie; the parser
+ * remembers how far it got (as offsets), so nothing is scanned twice. */
+#include <stdint.h>
+#include "base/slice.h"
+
+enum { RESP_ERROR_CHARS_MAX = 128 };
+
+struct resp_limits {
+    uint64_t bulk_bytes_max;      /* proto-max-bulk-len, 512 MB */
+    uint32_t inline_bytes_max;    /* 64 KiB; also of a "*<n>" or "$<n>" line */
+    uint32_t args_max;            /* 2^31 - 1; small before authentication: 10 */
+    uint32_t unauthenticated_bulk_bytes_max; /* 16384 before authentication, else 0 = no limit */
+};
+
+/* The arguments of one request: borrowed slices into the caller's bytes. The array is grown as
+ * needed and reused from request to request; the owner frees it with resp_args_free. */
+struct resp_args {
+    struct slice *v;
+    uint32_t count, cap;
+};
+void resp_args_free(struct resp_args *args);
+void resp_args_push(struct resp_args *args, struct slice arg);
+
+enum resp_status {
+    RESP_REQUEST, /* `args` holds a request, *consumed bytes belong to it */
+    RESP_NOTHING, /* *consumed bytes are to be skipped: "*0", "*-1", an empty inline line */
+    RESP_MORE,    /* incomplete; nothing consumed */
+    RESP_ERROR    /* `error` holds the text behind "-ERR Protocol error: "; close after it */
+};
+
+struct resp_partial; /* heap state, only while a request is incomplete */
+struct resp_parser {
+    struct resp_partial *partial;
+};
+
+/* All zero is a fresh parser. Frees the partial state; the parser is fresh again. */
+void resp_parser_reset(struct resp_parser *p);
+/* Bytes held by the parser's own state. */
+size_t resp_parser_bytes(const struct resp_parser *p);
+
+/* Parses one request from data[0, len), len > 0. On RESP_REQUEST args->v borrows from `data`;
+ * args->count is at least 1. `args` is overwritten. Errors are Redis 7.2's: "invalid multibulk
+ * length", "unauthenticated multibulk length", "expected '$', got 'x'", "invalid bulk length",
+ * "unauthenticated bulk length", "too big mbulk count string", "too big bulk count string", "too big
+ * inline request", "unbalanced quotes in request". Inline arguments with quotes or escapes are
+ * unescaped into memory of the parser (partial), valid until the next call on it. */
+enum resp_status resp_parse(struct resp_parser *p, const char *data, size_t len,
+                            const struct resp_limits *limits, struct resp_args *args,
+                            size_t *consumed, char error[RESP_ERROR_CHARS_MAX]);
+#endif

@@ -1,0 +1,102 @@
+#ifndef FOREBAY_STORE_STORE_H
+#define FOREBAY_STORE_STORE_H
+/* The contract between the cache and a database: requests go in from any thread, come back completed
+ * on a worker's thread. Blocking calls happen on the workers only. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/slice.h"
+#include "store/mapping.h"
+
+enum {
+    STORE_BATCH_KEYS_MAX = 256,    /* keys of one IN query */
+    STORE_POOL_MAX = 64,
+    STORE_QUEUE_MAX = 1000000,     /* requests waiting, all mappings; more get STORE_BUSY */
+    STORE_ERROR_CHARS_MAX = 256,
+    STORE_LATENCY_BUCKETS = 64,
+};
+
+struct store_params {
+    char url[1024];      /* mysql://user[:password]@host[:port]/db[?tls=off|on|verify&socket=/path]
+                            sqlite:///absolute/path.db */
+    char password_file[512]; /* its first line is the password; "" = none */
+    uint32_t pool;       /* worker threads, each with a connection; default 8 */
+    int64_t timeout_ms;  /* default 250: a query or connect that takes longer fails */
+    uint32_t breaker_errors;    /* this many failures ... ; 0 = no breaker */
+    int64_t breaker_window_ms;  /* ... within this time open it ... */
+    int64_t breaker_open_ms;    /* ... for this long: loads then fail at once with STORE_DOWN */
+};
+
+enum store_status {
+    STORE_ROW,     /* value is set */
+    STORE_ABSENT,  /* there is no such row */
+    STORE_DOWN,    /* could not connect, connection lost, breaker open */
+    STORE_TIMEOUT,
+    STORE_BUSY,    /* queue full */
+    STORE_REJECT,  /* the database answered with an error: number and text in `error` */
+    STORE_SCHEMA,  /* the mapping does not hold for the table: why in `error` */
+};
+
+/* A row in its mapping's form. All slices lie in the request's memory. */
+struct store_value {
+    bool is_hash;
+    struct slice string;   /* string and json forms */
+    struct slice *pairs;   /* hash form: field, value, field, value ...; NULL columns left out */
+    uint32_t pairs_count;  /* pairs, so 2x slices */
+};
+
+/* One row to be read. The caller allocates it (store_request_create), keeps it alive until it is
+ * completed, then destroys it. */
+struct store_request {
+    struct store_request *next; /* list link, the current holder's */
+    struct mapping *map;        /* a reference */
+    struct slice values[MAPPING_KEY_COLUMNS_MAX]; /* owned copies of the key's placeholders */
+    void *owner;                /* the caller's */
+    int64_t queued_us;
+    enum store_status status;
+    struct store_value value;
+    char error[STORE_ERROR_CHARS_MAX]; /* zero-terminated; "" when there is nothing to say */
+    void *memory;               /* what value points into; freed with the request */
+};
+
+/* Copies `values`, takes a reference to `map`. */
+struct store_request *store_request_create(struct mapping *map, const struct slice *values,
+                                           void *owner);
+void store_request_destroy(struct store_request *r); /* takes NULL */
+
+/* Called on a worker's thread (or on store_load's caller's, when it is refused at once) with a list of
+ * completed requests; they are the callee's again. Must not block. */
+typedef void (*store_complete_fn)(void *ctx, struct store_request *list);
+
+struct store;
+
+/* Parses the URL and starts the workers; does not need the database to be reachable. NULL with the
+ * reason in `why`. */
+struct store *store_create(const struct store_params *params, store_complete_fn complete, void *ctx,
+                           char *why, size_t why_len);
+/* Completes what is queued with STORE_DOWN, interrupts what runs, joins the workers. Takes NULL. */
+void store_destroy(struct store *s);
+
+/* Queues the list, which becomes the store's until completion. Never blocks on the database. Requests
+ * of one mapping that wait together become one IN query. Any thread. */
+void store_load(struct store *s, struct store_request *list);
+
+/* Checks a mapping against the database (columns exist; placeholders equal a PRIMARY or UNIQUE NOT
+ * NULL index) and prepares its schema. Blocks up to the timeout. */
+enum store_check { STORE_CHECK_OK, STORE_CHECK_REFUSED, STORE_CHECK_UNREACHABLE };
+enum store_check store_check_mapping(struct store *s, struct mapping *m, char *why, size_t why_len);
+
+/* Figures, as of now; any thread. Latency: bucket i counts queries of up to 2^(i/2) microseconds. */
+struct store_stats {
+    uint64_t loads, rows, absent, batches, errors, timeouts, connects, reconnects, breaker_opened;
+    uint64_t queued, busy_workers, workers;
+    bool breaker_open;
+    uint64_t latency[STORE_LATENCY_BUCKETS];
+    char driver[16];   /* "mysql" or "sqlite" */
+    char server[64];   /* the database's version text, "" before the first connect */
+    char last_error[STORE_ERROR_CHARS_MAX];
+};
+void store_stats_read(struct store *s, struct store_stats *out);
+/* Upper bound in microseconds of the bucket that holds percentile `p` (0..100); 0 when empty. */
+uint64_t store_latency_us(const struct store_stats *stats, double p);
+#endif
