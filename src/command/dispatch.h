@@ -1,0 +1,51 @@
+#ifndef FOREBAY_COMMAND_DISPATCH_H
+#define FOREBAY_COMMAND_DISPATCH_H
+/* The way of one request through the command layer; shard/pipeline.c calls these in order:
+ *
+ *   dispatch_find -> dispatch_keys -> [prefetch] -> dispatch_check -> [lock] -> dispatch_call -> [unlock]
+ */
+#include "command/command.h"
+
+struct command_table;
+
+/* The table over all families: names to rows, row ids. Immutable; any thread. */
+struct command_table *command_table_create(void);
+void command_table_destroy(struct command_table *t);
+uint32_t command_table_count(const struct command_table *t); /* rows, subcommands included */
+/* By id; `full_name` gets "client|id" (64 bytes). */
+const struct command *command_table_row(const struct command_table *t, uint32_t id);
+const char *command_table_full_name(const struct command_table *t, uint32_t id);
+/* By name, top level rows only, ignoring case; NULL when unknown. */
+const struct command *command_table_find(const struct command_table *t, struct slice name,
+                                         uint32_t *id);
+/* The subcommand's row; NULL when unknown. */
+const struct command *command_table_find_sub(const struct command_table *t, uint32_t parent_id,
+                                             struct slice name, uint32_t *id);
+
+/* Finds the row (c->spec NULL when unknown). Needs argv, env, client. */
+void dispatch_find(struct cmd *c);
+/* Writes the key positions; for COMMAND GETKEYS too. -1: invalid arguments. */
+int dispatch_key_positions(const struct command *spec, const struct slice *argv, uint32_t argc,
+                           uint32_t *at);
+/* Hashes the keys into `keys` (room for `cap`): the number of keys, which may be more than cap:
+ * then call again with room. */
+uint32_t dispatch_keys(struct cmd *c, struct key *keys, uint32_t cap);
+
+enum dispatch_verdict {
+    DISPATCH_RUN,     /* lock the keys' partitions and call */
+    DISPATCH_REPLIED, /* an error or +QUEUED was written: nothing to run */
+};
+/* Every check that stands before execution, in Redis's order. */
+enum dispatch_verdict dispatch_check(struct cmd *c);
+/* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written. */
+void dispatch_call(struct cmd *c);
+/* The partitions to lock: of its keys, of a transaction's, or all. */
+void dispatch_locks(struct cmd *c, struct lockset *out);
+/* True when one partition's lock is enough: then it is that of keys[0]. */
+static inline bool dispatch_single_lock(const struct cmd *c) {
+    return c->keys_count == 1 && !(c->spec->flags & CMD_ALL_KEYS);
+}
+/* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and commands
+ * that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn. */
+void dispatch_expect_rows(struct cmd *c);
+#endif

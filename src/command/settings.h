@@ -1,0 +1,35 @@
+#ifndef FOREBAY_COMMAND_SETTINGS_H
+#define FOREBAY_COMMAND_SETTINGS_H
+/* The configuration as the running code reads it: an immutable snapshot. CONFIG SET makes a new one
+ * and publishes it; shards pick it up between batches. Options that nothing below the server reads
+ * are not here. Owned by reference count (server/config.c). */
+#include <stdbool.h>
+#include <stdint.h>
+#include "engine/hash.h"
+#include "engine/keyspace.h"
+#include "resp/parser.h"
+#include "store/mapping.h"
+
+struct settings {
+    _Atomic uint32_t refs;
+    struct resp_limits resp;           /* proto-max-bulk-len and fixed limits */
+    struct hash_limits hash;           /* hash-max-listpack-* */
+    struct keyspace_params keyspace;   /* maxmemory, maxmemory-policy, maxmemory-samples */
+    uint32_t databases;                /* at most DATABASES_MAX */
+    char requirepass[512];             /* "" = none */
+    bool protected_mode;
+    bool bound_explicitly;             /* `bind` was given */
+    bool debug_enabled;                /* enable-debug-command yes; `local` is resolved by loopback */
+    bool debug_local;
+    uint32_t maxclients;
+    uint32_t timeout_s;                /* idle clients are closed; 0 = never */
+    uint32_t tcp_keepalive_s;
+    uint64_t query_buffer_bytes_max;   /* client-query-buffer-limit */
+    uint64_t output_hard_bytes;        /* client-output-buffer-limit normal; 0 = none */
+    uint64_t output_soft_bytes;
+    uint32_t output_soft_s;
+    uint32_t store_timeout_ms;
+    enum accept_balance { BALANCE_KERNEL, BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS } balance;
+    struct mapping_set *maps;          /* NULL = no mapping at all */
+};
+#endif

@@ -1,0 +1,20 @@
+#ifndef FOREBAY_COMMAND_TRANSACTION_H
+#define FOREBAY_COMMAND_TRANSACTION_H
+/* MULTI's queue and WATCH. Watched keys stand in their partition's `watched` map, under its lock. */
+#include "command/command.h"
+
+/* Copies the command to the client's queue. */
+void transaction_queue(struct cmd *c);
+/* Drops queue and MULTI state; watches are dropped too. */
+void transaction_discard(struct client *client, struct env *env);
+/* Drops all watches. Takes each partition's lock unless `held` has it (NULL = none). */
+void transaction_unwatch(struct client *client, struct keyspace *ks, const struct lockset *held);
+/* keyspace.on_touched: marks the watchers of a changed key dirty. */
+void transaction_touched(struct partition *p, unsigned db, const struct key *key);
+/* Locks EXEC needs: of the queued commands' keys and the watched ones. */
+void transaction_locks(struct cmd *c, struct lockset *out);
+/* dispatch_expect_rows for the queued commands. */
+void transaction_expect_rows(struct cmd *c);
+/* Bytes queued. */
+size_t transaction_bytes(const struct client *client);
+#endif
