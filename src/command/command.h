@@ -106,6 +106,8 @@ static inline struct partition *cmd_partition(const struct cmd *c, uint32_t i) {
 /* The live entry for reading: counted as hit or miss, recency updated, a mapped row read through.
  * NULL: not there (or its row is being fetched: the reply will be taken back). Never VALUE_ABSENT. */
 struct entry *cmd_read(struct cmd *c, uint32_t i);
+/* cmd_read for commands that look at a key without using it (EXISTS, TTL, TYPE): recency stays. */
+struct entry *cmd_look(struct cmd *c, uint32_t i);
 /* The same for a command that is about to change the key: no statistics, no read-through. */
 struct entry *cmd_peek(struct cmd *c, uint32_t i);
 /* cmd_read and type check: true with *out set (NULL when missing), false after -WRONGTYPE. */
