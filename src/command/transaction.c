@@ -35,7 +35,7 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     bool grows;  /* one has CMD_GROWS */
-    bool all;    /* one has CMD_ALL_KEYS */
+    bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
 };
 
 struct watch_key {
@@ -255,7 +255,7 @@ void transaction_queue(struct cmd *c) {
     }
     t->v[t->count++] = q;
     t->grows |= (c->spec->flags & CMD_GROWS) != 0;
-    t->all |= (c->spec->flags & CMD_ALL_KEYS) != 0;
+    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
     select_ahead(t, c);
     atomic_store_explicit(&client->multi_count, t->count, memory_order_relaxed);
 }
