@@ -29,7 +29,10 @@ bool num_parse_u64(struct slice text, uint64_t *out) {
 }
 
 bool num_parse_i64(struct slice text, int64_t *out) {
-    bool negative = text.len > 0 && text.ptr[0] == '-';
+    if (text.len == 0) {
+        return false;
+    }
+    bool negative = text.ptr[0] == '-';
     uint64_t magnitude;
     if (!parse_magnitude(text.ptr + negative, text.len - negative, &magnitude)) {
         return false;
