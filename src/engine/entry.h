@@ -3,13 +3,24 @@
 /* One key and its value: a single allocation of variable layout. The same entries hold the fields of
  * large hashes (key = field).
  *
- *     kind  flags  [expire:6] [origin:8] klen:1|4  [vlen:1|2|4]  key...  value...
- *     u8    u8      ms         store      by flags   by flags            in place, or 8 bytes: pointer
+ *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2]  key...  value...
+ *     u8    ms         store       by head   by head             in place, or 8 bytes: pointer
  *
- * A string value lies in place up to ENTRY_INLINE_BYTES_MAX, else in a `struct blob` of its own,
- * which has a reference count so that a reply can pin it. Other types: a pointer to the value. */
+ *     head: | form of the value:2 | klen 4:1 | origin:1 | expire:1 | type:3 |
+ *
+ * 1. A string value lies in place up to ENTRY_INLINE_BYTES_MAX, else in a `struct blob` of its own,
+ *    which has a reference count so that a reply can pin it. Other types: a pointer to the value.
+ *    VALUE_ABSENT has no value at all.
+ * 2. Nothing is padded, so every field is read and written through memcpy.
+ * 3. An expiry field may hold "never": PERSIST need not move the entry.
+ * 4. Memory is asked for in the allocator's own sizes, so a string may be overwritten in place by any
+ *    other that falls into the same size. Raw strings have room to spare.
+ *
+ * An entry belongs to one table (under its partition's lock) or to whoever made or took it. */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include "base/slice.h"
 
 enum {
@@ -18,6 +29,8 @@ enum {
 };
 
 #define EXPIRE_NEVER INT64_MAX /* "has no TTL" in every expire_ms of the engine */
+/* The latest expiry kept (the year 10889); later ones are stored as this. */
+#define ENTRY_EXPIRE_MS_MAX ((1ll << 48) - 2)
 
 enum value_type {
     VALUE_STRING,
@@ -26,7 +39,7 @@ enum value_type {
     VALUE_ZSET,
     VALUE_HASH,
     VALUE_STREAM,
-    VALUE_ABSENT, /* remembered: the store has no such row. Not a key to anybody but the store path */
+    VALUE_ABSENT, /* remembered: the store has no such row; a key to the store path alone */
     VALUE_TYPES_COUNT
 };
 
@@ -36,30 +49,55 @@ struct entry_origin {
     uint32_t generation; /* of the mapping, at the fill */
 };
 
-struct entry;
+/* Bits of the head. */
+enum {
+    ENTRY_TYPE_MASK = 7,
+    ENTRY_HAS_EXPIRE = 1 << 3,
+    ENTRY_HAS_ORIGIN = 1 << 4,
+    ENTRY_KLEN_4 = 1 << 5, /* else 1 */
+    ENTRY_FORM_MASK = 3 << 6,
+    ENTRY_VLEN_1 = 0 << 6,  /* in place, one byte of length */
+    ENTRY_VLEN_2 = 1 << 6,  /* in place, two bytes of length */
+    ENTRY_RAW = 2 << 6,     /* the same, and made by APPEND or SETRANGE */
+    ENTRY_POINTER = 3 << 6, /* 8 bytes of pointer and no length */
+};
 
-/* A large string value, shared between the entry and replies being sent. */
+/* A view of the bytes above, never allocated by its size. */
+struct entry {
+    uint8_t head;
+    uint8_t rest[];
+};
+
+/* A large string value, shared between the entry and replies being sent. Its bytes are changed only
+ * while `refs` is 1 and the partition's lock is held. */
 struct blob {
     _Atomic uint32_t refs;
     size_t len, cap; /* bytes */
     char bytes[];
 };
+/* Room for `cap` bytes, `len` of them in use and not set; one reference, the caller's. */
+struct blob *blob_create(size_t len, size_t cap);
 void blob_ref(struct blob *b);
 /* Frees with the last reference. Any thread; fits chain_append_pinned. */
 void blob_unref(void *blob);
 
 /* --- reading --- */
-enum value_type entry_type(const struct entry *e);
-struct slice entry_key(const struct entry *e);
-int64_t entry_expire_ms(const struct entry *e); /* EXPIRE_NEVER when none */
+static inline enum value_type entry_type(const struct entry *e) {
+    return (enum value_type)(e->head & ENTRY_TYPE_MASK);
+}
+static inline struct slice entry_key(const struct entry *e);
+/* EXPIRE_NEVER when there is none. */
+static inline int64_t entry_expire_ms(const struct entry *e);
 static inline bool entry_is_expired(const struct entry *e, int64_t now_ms);
 struct entry_origin entry_origin(const struct entry *e);
 /* VALUE_STRING only: the bytes; valid until the entry changes. */
-struct slice entry_string(const struct entry *e);
+static inline struct slice entry_string(const struct entry *e);
 /* The blob behind a string, to pin it; NULL when the value lies in place. */
-struct blob *entry_blob(const struct entry *e);
-/* True once APPEND or SETRANGE made it: OBJECT ENCODING says "raw". */
-bool entry_is_raw(const struct entry *e);
+static inline struct blob *entry_blob(const struct entry *e);
+/* True once APPEND or SETRANGE made it, and for all that is not in place: OBJECT ENCODING says "raw". */
+static inline bool entry_is_raw(const struct entry *e) {
+    return e->head >= ENTRY_RAW;
+}
 /* Other types: the value (struct hash * for VALUE_HASH). */
 void *entry_value(const struct entry *e);
 /* Bytes of memory the entry and its value take, allocator slack included. O(1) but for collections,
@@ -78,7 +116,82 @@ struct entry *entry_copy(const struct entry *e, struct slice key, int64_t expire
 /* Takes NULL. Frees the value with it, all in one go: for large collections see partition.h. */
 void entry_destroy(struct entry *e);
 
+/* --- changing: for the engine, which tells the table where the entry stands --- */
+/* Sets the expiry in place. False: the entry has no room for it, entry_move makes it. */
+bool entry_set_expire(struct entry *e, int64_t expire_ms);
+/* Overwrites a string in place and clears "raw". False: it does not fit, or would waste memory. */
+bool entry_set_string(struct entry *e, struct slice value);
+/* The entry under another key and TTL, with the same value and origin. `e` is used up. */
+struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms);
+/* A string made `len` bytes long and raw: zeros where it grew, room to grow again. Returns `e`, or
+ * the entry that takes its place; `e` is used up then. */
+struct entry *entry_resize_string(struct entry *e, size_t len);
+
+/* --- layout --- */
+enum { ENTRY_EXPIRE_BYTES = 6, ENTRY_ORIGIN_BYTES = 8 };
+
+static inline size_t entry_klen_bytes(unsigned head) {
+    return head & ENTRY_KLEN_4 ? 4 : 1;
+}
+static inline size_t entry_vlen_bytes(unsigned head) {
+    return (size_t)(0x0221 >> (head >> 6) * 4 & 3); /* a digit a form, the first one last */
+}
+/* What stands before the length of the key. */
+static inline size_t entry_prefix_bytes(unsigned head) {
+    return 1 + (head & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0) +
+           (head & ENTRY_HAS_ORIGIN ? ENTRY_ORIGIN_BYTES : 0);
+}
+/* What stands before the key. */
+static inline size_t entry_header_bytes(unsigned head) {
+    return entry_prefix_bytes(head) + entry_klen_bytes(head) + entry_vlen_bytes(head);
+}
+static inline bool entry_has_pointer(const struct entry *e) {
+    return (e->head & ENTRY_FORM_MASK) == ENTRY_POINTER;
+}
+
+static inline int64_t entry_expire_ms(const struct entry *e) {
+    if (!(e->head & ENTRY_HAS_EXPIRE)) {
+        return EXPIRE_NEVER;
+    }
+    uint64_t ms = 0;
+    memcpy(&ms, e->rest, ENTRY_EXPIRE_BYTES);
+    return ms > (uint64_t)ENTRY_EXPIRE_MS_MAX ? EXPIRE_NEVER : (int64_t)ms;
+}
+
 static inline bool entry_is_expired(const struct entry *e, int64_t now_ms) {
     return entry_expire_ms(e) <= now_ms;
+}
+
+static inline struct slice entry_key(const struct entry *e) {
+    const char *at = (const char *)e + entry_prefix_bytes(e->head);
+    uint32_t klen = (uint8_t)*at;
+    if (e->head & ENTRY_KLEN_4) {
+        memcpy(&klen, at, sizeof klen);
+    }
+    return slice_of(at + entry_klen_bytes(e->head) + entry_vlen_bytes(e->head), klen);
+}
+
+static inline void *entry_pointer(const struct entry *e) {
+    struct slice key = entry_key(e);
+    void *pointer;
+    memcpy(&pointer, key.ptr + key.len, sizeof pointer);
+    return pointer;
+}
+
+static inline struct blob *entry_blob(const struct entry *e) {
+    return entry_type(e) == VALUE_STRING && entry_has_pointer(e) ? entry_pointer(e) : NULL;
+}
+
+static inline struct slice entry_string(const struct entry *e) {
+    if (entry_has_pointer(e)) {
+        const struct blob *b = entry_pointer(e);
+        return slice_of(b->bytes, b->len);
+    }
+    struct slice key = entry_key(e);
+    uint16_t vlen = (uint8_t)key.ptr[-1];
+    if (e->head & ENTRY_FORM_MASK) {
+        memcpy(&vlen, key.ptr - 2, sizeof vlen);
+    }
+    return slice_of(key.ptr + key.len, vlen);
 }
 #endif

@@ -27,7 +27,8 @@ bool hash_delete(struct hash *h, struct slice field);
 struct hash_iter {
     uint64_t at, sub;
 };
-bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field, struct slice *value);
+bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field,
+               struct slice *value);
 /* HSCAN: calls fn for at least `count` fields where there are that many, returns the next cursor, 0 at
  * the end. A packed hash is returned whole. Every field there throughout is returned. */
 uint64_t hash_scan(const struct hash *h, uint64_t cursor, uint64_t count,
@@ -36,6 +37,7 @@ uint64_t hash_scan(const struct hash *h, uint64_t cursor, uint64_t count,
 void hash_random(const struct hash *h, struct rng *rng, struct slice *field, struct slice *value);
 /* Memory in bytes; measures `samples` fields (0 = all) and extrapolates. */
 size_t hash_memory_bytes(const struct hash *h, uint32_t samples);
-/* Frees up to `limit` fields and returns true when it is empty: freeing a large hash in slices. */
+/* Frees fields, `limit` or a few hundred more, and returns true when it is empty: for a large hash
+ * that nobody will look into any more. Only hash_drain, hash_count and hash_destroy may follow. */
 bool hash_drain(struct hash *h, uint64_t limit);
 #endif
