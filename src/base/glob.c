@@ -4,6 +4,8 @@
 
 #include <ctype.h>
 
+#include "base/assert.h"
+
 static unsigned char fold(char c, bool ignore_case) {
     return (unsigned char)(ignore_case ? tolower((unsigned char)c) : (unsigned char)c);
 }
@@ -17,16 +19,13 @@ static bool match_class(struct slice pattern, size_t *pos, char c, bool ignore_c
     i += negated;
     while (i < pattern.len && pattern.ptr[i] != ']') {
         if (pattern.ptr[i] == '\\' && i + 1 < pattern.len) {
-            matched |= fold(pattern.ptr[i + 1], ignore_case) == byte;
+            matched |= pattern.ptr[i + 1] == c; /* case counts here, as in Redis */
             i += 2;
         } else if (i + 2 < pattern.len && pattern.ptr[i + 1] == '-') {
-            unsigned char low = fold(pattern.ptr[i], ignore_case);
-            unsigned char high = fold(pattern.ptr[i + 2], ignore_case);
-            if (low > high) {
-                unsigned char swap = low;
-                low = high;
-                high = swap;
-            }
+            unsigned char a = (unsigned char)pattern.ptr[i];
+            unsigned char b = (unsigned char)pattern.ptr[i + 2];
+            unsigned char low = fold((char)MIN(a, b), ignore_case);
+            unsigned char high = fold((char)MAX(a, b), ignore_case);
             matched |= byte >= low && byte <= high;
             i += 3;
         } else {

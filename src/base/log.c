@@ -1,4 +1,5 @@
-/* One write(2) a line, so that lines of several threads do not mix. Atomics: the level and the fd. */
+/* One write(2) a line, so that lines of several threads do not mix. Atomics: the level and the fd.
+ */
 #include "base/log.h"
 
 #include <fcntl.h>
@@ -8,6 +9,8 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "base/assert.h"
 
 enum { LINE_BYTES_MAX = 1024 };
 
@@ -26,14 +29,20 @@ bool log_open(const char *path) {
             return false;
         }
     }
-    int old = atomic_exchange(&sink_fd, fd);
-    if (old != STDOUT_FILENO) {
-        close(old);
+    int old = STDOUT_FILENO;
+    if (atomic_compare_exchange_strong(&sink_fd, &old, fd)) {
+        return true;
     }
-    return true;
+    /* Other threads may be about to write to `old`: the number stays, what it names changes. */
+    bool replaced = dup3(fd, old, O_CLOEXEC) == old;
+    if (fd != STDOUT_FILENO) {
+        close(fd);
+    }
+    return replaced;
 }
 
 void log_write(enum log_level level, const char *format, ...) {
+    ASSERT(level < LOG_NOTHING);
     if ((int)level < atomic_load_explicit(&min_level, memory_order_relaxed)) {
         return;
     }

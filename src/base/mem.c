@@ -1,8 +1,13 @@
 /* The allocator behind mem.h. jemalloc keeps two running totals a thread (allocated, freed); we
  * remember where they lie and add them up. Under sanitizers, libc's malloc_usable_size is counted
- * into thread-local totals of our own. Atomics: relaxed loads of other threads' counters. */
+ * into thread-local totals of our own.
+ *
+ * Atomics: relaxed loads of other threads' counters. These lie in the threads' own storage and end
+ * with it: a thread that adds them up says so in its slot meanwhile, and one that ends withdraws
+ * its pointers and then waits until nobody is adding. */
 #include "base/mem.h"
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +24,14 @@ struct thread_counters {
     const uint64_t *allocated, *freed;
 };
 
-static struct thread_counters threads[MEM_THREADS_MAX];
+/* A cache line each, as its thread writes `adding` at every sum. */
+struct thread_slot {
+    _Alignas(64) struct thread_counters counters;
+    atomic_uint adding;
+};
+
+static struct thread_slot threads[MEM_THREADS_MAX];
+static struct thread_slot unregistered; /* only `adding`, of all threads without a slot */
 static atomic_uint threads_count;
 static atomic_llong ended_bytes; /* balance left by threads that ended */
 static _Thread_local int thread_slot = -1;
@@ -188,33 +200,58 @@ void mem_thread_register(void) {
     ASSERT(slot < MEM_THREADS_MAX);
     struct thread_counters found;
     find_counters(&found);
-    __atomic_store_n(&threads[slot].allocated, found.allocated, __ATOMIC_RELEASE);
-    __atomic_store_n(&threads[slot].freed, found.freed, __ATOMIC_RELEASE);
+    struct thread_counters *mine = &threads[slot].counters;
+    __atomic_store_n(&mine->freed, found.freed, __ATOMIC_RELEASE);
+    __atomic_store_n(&mine->allocated, found.allocated, __ATOMIC_RELEASE);
     thread_slot = (int)slot;
+}
+
+static unsigned slots_count(void) {
+    unsigned count = atomic_load(&threads_count);
+    return MIN(count, (unsigned)MEM_THREADS_MAX);
+}
+
+/* Adding takes some tens of loads, so the wait is short. */
+static void wait_until_nobody_adds(void) {
+    unsigned count = slots_count();
+    for (unsigned i = 0; i <= count; i++) {
+        struct thread_slot *slot = i < count ? &threads[i] : &unregistered;
+        while (atomic_load(&slot->adding)) {
+            sched_yield();
+        }
+    }
 }
 
 void mem_thread_unregister(void) {
     if (thread_slot < 0) {
         return;
     }
-    struct thread_counters *mine = &threads[thread_slot];
-    atomic_fetch_add(&ended_bytes, (long long)(*mine->allocated - *mine->freed));
-    __atomic_store_n(&mine->allocated, NULL, __ATOMIC_RELEASE);
-    __atomic_store_n(&mine->freed, NULL, __ATOMIC_RELEASE);
+    struct thread_counters *mine = &threads[thread_slot].counters, last = *mine;
     thread_slot = -1;
+    __atomic_store_n(&mine->allocated, NULL, __ATOMIC_SEQ_CST);
+    wait_until_nobody_adds();
+    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed));
+}
+
+static int64_t counters_balance(const struct thread_counters *counters) {
+    const uint64_t *allocated = __atomic_load_n(&counters->allocated, __ATOMIC_SEQ_CST);
+    if (!allocated) {
+        return 0;
+    }
+    const uint64_t *freed = __atomic_load_n(&counters->freed, __ATOMIC_RELAXED);
+    return (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
+                     __atomic_load_n(freed, __ATOMIC_RELAXED));
 }
 
 int64_t mem_used_bytes(void) {
+    struct thread_slot *mine = thread_slot >= 0 ? &threads[thread_slot] : &unregistered;
+    atomic_fetch_add(&mine->adding, 1);
     int64_t sum = atomic_load_explicit(&ended_bytes, memory_order_relaxed);
-    unsigned count = atomic_load_explicit(&threads_count, memory_order_acquire);
-    for (unsigned i = 0; i < count && i < MEM_THREADS_MAX; i++) {
-        const uint64_t *allocated = __atomic_load_n(&threads[i].allocated, __ATOMIC_ACQUIRE);
-        const uint64_t *freed = __atomic_load_n(&threads[i].freed, __ATOMIC_ACQUIRE);
-        if (allocated && freed) {
-            sum += (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
-                             __atomic_load_n(freed, __ATOMIC_RELAXED));
-        }
+    unsigned count = slots_count();
+    for (unsigned i = 0; i < count; i++) {
+        sum += counters_balance(&threads[i].counters);
     }
+    atomic_fetch_sub_explicit(&mine->adding, 1, memory_order_release);
     return sum > 0 ? sum : 0;
 }
 

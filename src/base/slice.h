@@ -35,7 +35,7 @@ static inline bool slice_eq_nocase(struct slice a, struct slice b) {
 }
 
 static inline bool slice_has_prefix(struct slice s, struct slice prefix) {
-    return s.len >= prefix.len && memcmp(s.ptr, prefix.ptr, prefix.len) == 0;
+    return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.ptr, prefix.ptr, prefix.len) == 0);
 }
 
 /* Bytewise order, shorter first among equal prefixes: <0, 0, >0. */

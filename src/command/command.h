@@ -27,6 +27,9 @@ enum command_flag {
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
+    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, a partition at a time: an EXEC
+                                 with it holds all locks, as it may not take a further one */
+    CMD_PROTECTED = 1 << 16,  /* refused unless enable-debug-command allows it: DEBUG */
 };
 
 /* ACL categories, as ACL CAT names them. */
@@ -106,6 +109,8 @@ static inline struct partition *cmd_partition(const struct cmd *c, uint32_t i) {
 /* The live entry for reading: counted as hit or miss, recency updated, a mapped row read through.
  * NULL: not there (or its row is being fetched: the reply will be taken back). Never VALUE_ABSENT. */
 struct entry *cmd_read(struct cmd *c, uint32_t i);
+/* cmd_read for commands that look at a key without using it (EXISTS, TTL, TYPE): recency stays. */
+struct entry *cmd_look(struct cmd *c, uint32_t i);
 /* The same for a command that is about to change the key: no statistics, no read-through. */
 struct entry *cmd_peek(struct cmd *c, uint32_t i);
 /* cmd_read and type check: true with *out set (NULL when missing), false after -WRONGTYPE. */
@@ -121,6 +126,11 @@ static inline bool cmd_arg_is(const struct cmd *c, uint32_t arg, struct slice wo
  * overflow or, with `positive`, values <= 0 replies "invalid expire time in '<command>' command". */
 bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute, bool positive,
                     int64_t *out_ms) MUST_USE;
+/* Adds the row behind a key to env->misses unless it stands there or there is no room. False for a key
+ * that is no row. Statistics are counted. */
+bool cmd_expect_row(struct cmd *c, const struct key *key);
+/* True when the entry is an ordinary key or a copy whose mapping and generation still hold. */
+bool cmd_entry_is_fresh(const struct cmd *c, const struct entry *e);
 /* Makes a cached row's deadline no later than its fill's TTL allows: see STORE.md, mode ttl. */
 int64_t cmd_clamp_expire(const struct entry *e, int64_t expire_ms);
 #endif

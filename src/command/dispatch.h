@@ -12,9 +12,13 @@ struct command_table;
 struct command_table *command_table_create(void);
 void command_table_destroy(struct command_table *t);
 uint32_t command_table_count(const struct command_table *t); /* rows, subcommands included */
-/* By id; `full_name` gets "client|id" (64 bytes). */
+/* By id. */
 const struct command *command_table_row(const struct command_table *t, uint32_t id);
+/* "client|id"; zero-terminated, lives as long as the table. */
 const char *command_table_full_name(const struct command_table *t, uint32_t id);
+/* The container's id, COMMAND_NO_PARENT for a top-level row. */
+#define COMMAND_NO_PARENT UINT32_MAX
+uint32_t command_table_parent(const struct command_table *t, uint32_t id);
 /* By name, top level rows only, ignoring case; NULL when unknown. */
 const struct command *command_table_find(const struct command_table *t, struct slice name,
                                          uint32_t *id);
@@ -35,17 +39,30 @@ enum dispatch_verdict {
     DISPATCH_RUN,     /* lock the keys' partitions and call */
     DISPATCH_REPLIED, /* an error or +QUEUED was written: nothing to run */
 };
-/* Every check that stands before execution, in Redis's order. */
+/* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no locks
+ * are held. */
 enum dispatch_verdict dispatch_check(struct cmd *c);
-/* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written. */
+/* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written.
+ * env->misses starts empty and holds what this run missed. */
 void dispatch_call(struct cmd *c);
+/* The same for a command inside EXEC, on the locks of c->held: it always completes. */
+void dispatch_call_queued(struct cmd *c);
+/* True when the arguments are as many as the row wants. */
+static inline bool dispatch_arity_fits(const struct command *spec, uint32_t argc) {
+    return spec->arity > 0 ? argc == (uint32_t)spec->arity : argc >= (uint32_t)-spec->arity;
+}
 /* The partitions to lock: of its keys, of a transaction's, or all. */
 void dispatch_locks(struct cmd *c, struct lockset *out);
 /* True when one partition's lock is enough: then it is that of keys[0]. */
 static inline bool dispatch_single_lock(const struct cmd *c) {
     return c->keys_count == 1 && !(c->spec->flags & CMD_ALL_KEYS);
 }
+/* True when running it may change keys though its row does not say so: EXEC of queued writes. */
+bool dispatch_may_write(const struct cmd *c);
 /* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and commands
- * that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn. */
+ * that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn, but those that
+ * c->held has. */
 void dispatch_expect_rows(struct cmd *c);
+/* The same for c->keys alone, taken as keys of database 0. */
+void dispatch_expect_keys(struct cmd *c);
 #endif

@@ -3,6 +3,14 @@
 /* MULTI's queue and WATCH. Watched keys stand in their partition's `watched` map, under its lock. */
 #include "command/command.h"
 
+/* EXEC. Its locks are those of transaction_locks, in c->held. */
+void transaction_exec(struct cmd *c);
+/* The database that the next queued command will run on: queued SELECTs count. */
+unsigned transaction_db(const struct client *client);
+/* True when a queued command has CMD_GROWS. */
+bool transaction_grows(const struct client *client);
+/* Before SWAPDB: marks the watchers of keys of `db` that exist in `other`. */
+void transaction_swapping(struct partition *p, unsigned db, unsigned other);
 /* Copies the command to the client's queue. */
 void transaction_queue(struct cmd *c);
 /* Drops queue and MULTI state; watches are dropped too. */
@@ -13,7 +21,7 @@ void transaction_unwatch(struct client *client, struct keyspace *ks, const struc
 void transaction_touched(struct partition *p, unsigned db, const struct key *key);
 /* Locks EXEC needs: of the queued commands' keys and the watched ones. */
 void transaction_locks(struct cmd *c, struct lockset *out);
-/* dispatch_expect_rows for the queued commands. */
+/* dispatch_expect_rows for the queued commands, which c->client would run now. */
 void transaction_expect_rows(struct cmd *c);
 /* Bytes queued. */
 size_t transaction_bytes(const struct client *client);

@@ -75,9 +75,13 @@ void chain_append(struct chain *c, const void *ptr, size_t len) {
 }
 
 void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg) {
+    ASSERT(release);
+    if (s.len == 0) {
+        release(arg); /* nothing would ever be sent of it */
+        return;
+    }
     struct chunk *chunk = mem_alloc(sizeof *chunk);
-    *chunk = (struct chunk){
-        .data = (char *)s.ptr, .len = s.len, .release = release, .arg = arg};
+    *chunk = (struct chunk){.data = (char *)s.ptr, .len = s.len, .release = release, .arg = arg};
     link_tail(c, chunk);
     c->len_bytes += s.len;
 }
@@ -134,6 +138,12 @@ void chain_consume(struct chain *c, size_t len) {
 void chain_move(struct chain *to, struct chain *from) {
     ASSERT(to->pool == from->pool && from->head_sent == 0);
     if (!from->head) {
+        return;
+    }
+    if (from->head == from->tail && !from->head->release && to->tail && !to->tail->release &&
+        from->head->len <= CHUNK_BYTES - to->tail->len) {
+        chain_append(to, from->head->data, from->head->len);
+        chain_clear(from);
         return;
     }
     if (to->tail) {

@@ -71,11 +71,12 @@ static inline void chain_commit(struct chain *c, size_t len) {
 }
 /* Copies any number of bytes. */
 void chain_append(struct chain *c, const void *ptr, size_t len);
-/* Sends `s` from where it lies; release(arg) is called once it is consumed or dropped. */
+/* Sends `s` from where it lies; release(arg) is called once it is consumed or dropped, at once when
+ * `s` is empty. */
 void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg);
 
-/* Remembers the end and cuts back to it: takes back what was appended since. Nothing may have been
- * consumed past the mark in between. */
+/* Remembers the end and cuts back to it: takes back what was appended since. Nothing may be
+ * consumed in between: the chunk of the mark goes with its last byte. */
 static inline struct chain_mark chain_mark(const struct chain *c) {
     return (struct chain_mark){c->tail, c->tail ? c->tail->len : 0, c->len_bytes};
 }
@@ -85,6 +86,7 @@ void chain_rewind(struct chain *c, struct chain_mark mark);
 int chain_iov(const struct chain *c, struct iovec *iov, int iov_max);
 /* Drops `len` bytes from the head: they were sent. */
 void chain_consume(struct chain *c, size_t len);
-/* Moves everything of `from` to the end of `to`; both of one pool. */
+/* Moves everything of `from` to the end of `to`; both of one pool, nothing consumed of `from`. What
+ * fits behind the tail of `to` is copied there, so that short lists don't take a chunk each. */
 void chain_move(struct chain *to, struct chain *from);
 #endif

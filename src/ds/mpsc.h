@@ -23,10 +23,12 @@ static inline void mpsc_init(struct mpsc *q) {
     q->tail = &q->stub;
 }
 
-/* Any thread. The queue owns `node` until it is popped. */
+/* Any thread. The queue owns `node` until it is popped. The exchange is sequentially consistent so that
+ * a producer which then finds the consumer's "asleep" flag unset is seen by the consumer's mpsc_empty
+ * after it has set the flag. */
 static inline void mpsc_push(struct mpsc *q, struct mpsc_node *node) {
     atomic_store_explicit(&node->next, NULL, memory_order_relaxed);
-    struct mpsc_node *prev = atomic_exchange_explicit(&q->head, node, memory_order_acq_rel);
+    struct mpsc_node *prev = atomic_exchange_explicit(&q->head, node, memory_order_seq_cst);
     atomic_store_explicit(&prev->next, node, memory_order_release);
 }
 

@@ -36,6 +36,7 @@ uint64_t hash_scan(const struct hash *h, uint64_t cursor, uint64_t count,
 void hash_random(const struct hash *h, struct rng *rng, struct slice *field, struct slice *value);
 /* Memory in bytes; measures `samples` fields (0 = all) and extrapolates. */
 size_t hash_memory_bytes(const struct hash *h, uint32_t samples);
-/* Frees up to `limit` fields and returns true when it is empty: freeing a large hash in slices. */
+/* Frees fields, `limit` or a few hundred more, and returns true when it is empty: for a large hash
+ * that nobody will look into any more. Only hash_drain, hash_count and hash_destroy may follow. */
 bool hash_drain(struct hash *h, uint64_t limit);
 #endif

@@ -5,20 +5,9 @@
 #include <stdint.h>
 #include "base/hash.h"
 #include "engine/partition.h"
+#include "engine/policy.h"
 
 enum { PARTITIONS_MAX = 512, PARTITIONS_PER_SHARD = 8 };
-
-/* Redis's policy names: see policy.h. */
-enum evict_policy {
-    EVICT_NONE,
-    EVICT_ALL_LRU,
-    EVICT_ALL_LFU,
-    EVICT_ALL_RANDOM,
-    EVICT_VOLATILE_LRU,
-    EVICT_VOLATILE_LFU,
-    EVICT_VOLATILE_RANDOM,
-    EVICT_VOLATILE_TTL,
-};
 
 /* Changed while running through keyspace_set_params; read with relaxed loads. */
 struct keyspace_params {
@@ -35,6 +24,7 @@ struct keyspace {
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples;
+    _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
     _Atomic int64_t now_s; /* coarse, for the policy bytes: set by shards */
     struct partition *partitions[];
 };
@@ -65,6 +55,13 @@ static inline void lockset_add(struct lockset *s, const struct partition *p) {
 }
 static inline bool lockset_has(const struct lockset *s, const struct partition *p) {
     return s->bits[p->index / 64] >> (p->index % 64) & 1;
+}
+static inline bool lockset_is_empty(const struct lockset *s) {
+    uint64_t any = 0;
+    for (unsigned i = 0; i < PARTITIONS_MAX / 64; i++) {
+        any |= s->bits[i];
+    }
+    return !any;
 }
 void lockset_add_all(struct lockset *s, const struct keyspace *ks);
 void lockset_lock(const struct lockset *s, struct keyspace *ks);

@@ -1,7 +1,8 @@
 #ifndef FOREBAY_ENGINE_PARTITION_H
 #define FOREBAY_ENGINE_PARTITION_H
 /* A slice of the keyspace with everything that belongs to it, behind one lock. All functions here
- * need the lock (asserted) unless they say otherwise. */
+ * need the lock (asserted) unless they say otherwise. Any thread that holds it may call them, but
+ * part_maintain is the owner's. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/rng.h"
@@ -16,6 +17,9 @@ enum {
     DATABASES_MAX = 16,
     FENCES_COUNT = 64,             /* fences a partition; a power of two */
     DRAIN_STEP_FIELDS = 1024,      /* of a large value being freed, a maintenance step */
+    DRAIN_BLOB_BYTES = 1024 * 1024, /* a string this large is freed by maintenance */
+    EVICT_BUCKETS_MAX = 4096,      /* looked at for one eviction */
+    EVICT_SAMPLES_MAX = 64,
 };
 
 /* The state the store's coherence stands on (STORE.md section 3): bumped when a key under it is
@@ -29,6 +33,13 @@ struct partition_stats { /* written under the lock, read by anybody: relaxed ato
     _Atomic uint64_t hits, misses, expired, evicted;
 };
 
+struct keyspace;
+struct partition;
+
+/* Watchers: set by the command layer once, called under the lock when a watched key changed (the
+ * key) or a whole database was flushed or swapped (key NULL). */
+typedef void (*part_touched_fn)(struct partition *p, unsigned db, const struct key *key);
+
 struct partition {
     struct lock lock;
     uint32_t index;
@@ -41,10 +52,16 @@ struct partition {
     struct list drain;               /* detached values and tables being freed in slices */
     uint64_t drain_count;
     uint64_t sweep_cursor[DATABASES_MAX];
-    int64_t expired_stale_ms;        /* for pacing the sweep */
+    uint64_t evict_cursor[DATABASES_MAX];
+    uint32_t sweep_db;               /* where the sweep goes on */
     struct rng rng;
     struct partition_stats stats;
 };
+
+/* Neither needs the lock; nobody else may use the partition then. Destroy takes NULL, frees all at
+ * once, and leaves the nodes of `watched` and `loads` to their owners. */
+struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owner);
+void part_destroy(struct partition *p);
 
 enum { FIND_TOUCH = 1, /* update recency or frequency */ FIND_COUNT = 2 /* count a hit or a miss */ };
 
@@ -52,7 +69,7 @@ enum { FIND_TOUCH = 1, /* update recency or frequency */ FIND_COUNT = 2 /* count
  * VALUE_ABSENT entries are returned (and count as misses). */
 struct entry *part_find(struct partition *p, unsigned db, const struct key *key, int64_t now_ms,
                         unsigned flags);
-/* part_find without VALUE_ABSENT, without statistics and policy update. */
+/* part_find without VALUE_ABSENT, without statistics of hits and policy update. */
 struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 
 /* Stores `e` (taken over) under its key, replacing what was there. Watchers are told. */
@@ -66,7 +83,8 @@ void part_update_string(struct partition *p, unsigned db, const struct key *key,
  * write to. Creates the key if it does not exist. Amortised growth. */
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
                          int64_t now_ms);
-/* False when there was nothing (live). Large values are handed to the drain. Watchers are told. */
+/* False when there was nothing (live); a VALUE_ABSENT entry is dropped and counts as nothing. Large
+ * values are handed to the drain. Watchers are told. */
 bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 /* Takes the live entry out without destroying it (RENAME, MOVE): NULL when there is none. */
 struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
@@ -81,23 +99,30 @@ void part_discard(struct partition *p, struct entry *e);
 /* Empties a database in O(1): its table goes to the drain. Watchers of its keys are told. */
 void part_flush(struct partition *p, unsigned db);
 
-/* Seconds since the last access and the access frequency of a slot, as the policy kept them:
- * OBJECT IDLETIME and FREQ. */
+/* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
+ * IDLETIME (modulo 4096) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps the
+ * other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
-uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key);
+uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* The other way round, for RESTORE. The key must exist. */
+void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, uint32_t idle_s,
+                     int64_t now_ms);
+void part_set_frequency(struct partition *p, unsigned db, const struct key *key, uint32_t frequency,
+                        int64_t now_ms);
 
 /* Bounded maintenance, the owner's: expires up to `limit` slots' worth of keys that are due, then
  * frees a step of the drain. Returns true when there is more to do at once. */
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
-/* Evicts one entry by the keyspace's policy; false when none may be evicted. */
+/* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
+ * there was nothing. */
+bool part_drain_step(struct partition *p);
+/* Evicts one entry by the keyspace's policy; false when none may be evicted, or none that may was
+ * among the next EVICT_BUCKETS_MAX buckets (call again then). */
 bool part_evict_one(struct partition *p, int64_t now_ms);
 
-/* Fence of a key, and its invalidation (the follower's, later). */
+/* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {
     return &p->fences[(hash >> 8) & (FENCES_COUNT - 1)];
 }
 
-/* Watchers: set by the command layer once, called under the lock when a watched key changed (the
- * key) or a whole database was flushed or swapped (key NULL). */
-typedef void (*part_touched_fn)(struct partition *p, unsigned db, const struct key *key);
 #endif

@@ -6,14 +6,16 @@
  *                     pbits       depth bits
  *
  *   bucket, 64 bytes, one cache line:
- *   | tag0..tag6 | overflow:1 byte |  slot0 .. slot6, 8 bytes each: | flags:8 | policy:8 | ptr:48 | |
+ *   | tag0..tag6 | overflow:1 byte |  slot0 .. slot6, 8 bytes each: | flags:4 | policy:12 | ptr:48 | |
  *
  * - A segment owns a range of the hash space and has a number of buckets of its own; an entry's home
  *   bucket is (position * buckets) >> 24, so buckets follow hash order and any bucket count works. A
  *   full segment first gets more buckets, in small steps, and splits in two at SEGMENT_BUCKETS_MAX:
- *   memory never doubles and the work of one insert is bounded by one segment.
+ *   memory never doubles and the work of one insert is bounded by one segment (and, when the
+ *   directory doubles, by copying 8 bytes a segment or so).
  * - An entry that does not fit its home bucket lies in the next one, with the slot's "displaced" flag
- *   set and counted in the home's overflow byte; a lookup reads the second line only then.
+ *   set, or in the segment's stash; both are counted in the home's overflow byte, and a lookup reads
+ *   those lines only then. segment.h has the details and what colliding keys can cost.
  * - A cursor (SCAN) is a hash prefix of TABLE_CURSOR_BITS bits: what is there throughout is returned,
  *   whatever splits, grows or moves in between. */
 #include <stdbool.h>
@@ -24,10 +26,14 @@
 
 enum {
     BUCKET_SLOTS = 7,
-    SEGMENT_BUCKETS_MAX = 64,
+    SEGMENT_BUCKETS_MAX = 63,
     TABLE_CURSOR_BITS = 48,
     TABLE_POSITION_BITS = 24,
+    TABLE_PREFIX_BITS_MAX = 9, /* prefix + depth + position are within the cursor */
+    TABLE_POLICY_MAX = 4095,   /* 12 bits */
 };
+
+#define TABLE_SLOT_VOLATILE (1ull << 61) /* the entry has a TTL */
 
 /* A key with its hash: computed once a request, passed down. */
 struct key {
@@ -42,8 +48,16 @@ struct table_ref {
     uint64_t *slot; /* NULL = not found */
 };
 
-/* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's). */
-struct table *table_create(unsigned prefix_bits);
+/* Another hash than hash_bytes, for tests that make keys collide. */
+typedef uint64_t (*table_hash_fn)(uint64_t seed, const void *ptr, size_t len);
+
+/* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's), at
+ * most TABLE_PREFIX_BITS_MAX. Keys' hashes are hash_bytes with `seed`: the table computes them again
+ * when a segment grows. */
+struct table *table_create(uint64_t seed, unsigned prefix_bits);
+struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash);
+/* A key with its hash as this table wants it. */
+struct key table_key(const struct table *t, struct slice bytes);
 /* Destroys the entries too. Takes NULL. */
 void table_destroy(struct table *t);
 uint64_t table_count(const struct table *t);         /* entries, VALUE_ABSENT included */
@@ -54,15 +68,21 @@ size_t table_index_bytes(const struct table *t);
 
 struct table_ref table_find(const struct table *t, const struct key *key);
 struct entry *table_entry(struct table_ref ref);
-/* The policy byte of a slot: access recency or frequency, meaning given by the eviction policy. */
-uint8_t table_policy(struct table_ref ref);
-void table_set_policy(struct table_ref ref, uint8_t policy);
+/* The policy bits of a slot: access recency or frequency, meaning given by the eviction policy. */
+uint16_t table_policy(struct table_ref ref);
+void table_set_policy(struct table_ref ref, uint16_t policy);
+/* Without touching the entry. */
+static inline bool table_is_volatile(struct table_ref ref) {
+    return *ref.slot & TABLE_SLOT_VOLATILE;
+}
 
 /* Adds an entry whose key is not in the table; takes it over. */
 struct table_ref table_insert(struct table *t, const struct key *key, struct entry *e,
-                              uint8_t policy);
+                              uint16_t policy);
 /* Puts `e` (same key) where `ref` stands and returns the old entry, now the caller's. */
 struct entry *table_replace(struct table *t, struct table_ref ref, struct entry *e);
+/* `ref`'s entry is now at `e`, or got or lost its TTL in place. The old address is not looked at. */
+void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
 
@@ -72,11 +92,22 @@ void table_prefetch_bucket(const struct table *t, uint64_t hash);
 void table_prefetch_entry(const struct table *t, uint64_t hash);
 
 /* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
- * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. */
+ * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits of
+ * the cursor that stand for the table's prefix are kept as they are. */
 uint64_t table_scan(const struct table *t, uint64_t cursor,
                     void (*fn)(void *arg, struct entry *e, struct table_ref ref), void *arg);
+/* All entries in the order they stand in, while the table does not change. All zero starts; slot NULL
+ * ends. */
+struct table_iter {
+    uint64_t at, sub;
+};
+struct table_ref table_next(const struct table *t, struct table_iter *it);
 /* A random entry (any), not empty tables only; probability roughly equal. */
 struct table_ref table_random(const struct table *t, struct rng *rng);
+/* Takes entries out of a table that nobody will look into any more, whole segments until at least
+ * `limit`, and gives each to fn to own. Returns true when the table is empty; only table_drain,
+ * table_count and table_destroy may be called on it from then on. */
+bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct entry *e), void *arg);
 
 /* Panics unless every invariant holds: counts, tags, homes, displacement, directory. O(n), tests. */
 void table_check(const struct table *t);

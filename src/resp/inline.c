@@ -1,5 +1,5 @@
-/* Splitting of inline requests. Words without quotes are borrowed; from the first quote on a word is
- * copied into one block that has room for the whole line, as unescaping never makes text longer.
+/* Splitting of inline requests. Words without quotes are borrowed; from the first quote on a word
+ * is copied into one block that has room for the whole line, as unescaping never makes text longer.
  * Pure functions, any thread. */
 #include "resp/inline.h"
 
@@ -105,8 +105,7 @@ static bool take_word(struct splitter *s, struct resp_args *args) {
 }
 
 bool inline_split(struct slice line, struct resp_args *args, char **unescaped) {
-    struct splitter s = {
-        .at = line.ptr, .end = line.ptr + line.len, .block_bytes = line.len + 1};
+    struct splitter s = {.at = line.ptr, .end = line.ptr + line.len, .block_bytes = line.len + 1};
     *unescaped = NULL;
     for (;;) {
         while (s.at < s.end && is_blank(*s.at)) {

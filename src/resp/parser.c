@@ -11,8 +11,8 @@
  *    are touched once more, when the request is complete.
  * 3. What the result is depends on the bytes only, not on how they were split. Redis is slightly
  *    different there: of a line longer than inline_bytes_max it refuses only what comes in several
- *    reads. Otherwise as in Redis, lines end at CR, the byte behind it and the two behind a bulk are
- *    skipped unseen, and a line is judged when it is complete.
+ *    reads. Otherwise as in Redis, lines end at CR, the byte behind it and the two behind a
+ *    bulk are skipped unseen, and a line is judged when it is complete.
  *
  * Limits: struct resp_limits; a line's length in digits is bounded by num_parse_i64. */
 #include "resp/parser.h"
@@ -48,7 +48,8 @@ struct resp_partial {
     struct cursor cursor;
     struct place *args;
     uint32_t count, cap;
-    char *unescaped; /* set: the memory of a complete inline request, to be freed at the next call */
+    char
+        *unescaped; /* set: the memory of a complete inline request, to be freed at the next call */
 };
 
 enum step { STEP_DONE, STEP_MORE, STEP_ERROR };
@@ -97,8 +98,8 @@ static enum step fail(char *error, const char *text) {
     return STEP_ERROR;
 }
 
-/* Finds `end_char` from the cursor on: at *line_len bytes behind its pos. `extra` more bytes must be
- * at hand behind it. */
+/* Finds `end_char` from the cursor on: at *line_len bytes behind its pos. `extra` more bytes must
+ * be at hand behind it. */
 static enum step find_line(const char *data, size_t len, struct cursor *c, char end_char,
                            size_t extra, uint32_t line_max, size_t *line_len) {
     size_t last = c->pos + line_max; /* the end may stand here at the latest */

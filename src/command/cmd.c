@@ -1,0 +1,166 @@
+/* What command functions share: looking up keys (with rows read through) and reading arguments.
+ *
+ * A lookup in the way of a request:
+ *
+ *     cmd_read -> part_find -> found: a copy of a row must still hold (mapping there, generation equal)
+ *                           -> not found, key is a row: the client's loads know it, or it is missed:
+ *                              env->misses, CMD_MISS, and the command is run again later
+ *
+ * 1. Nothing is read through but for commands whose row says ON_ROW_READ, on database 0.
+ * 2. A miss is recorded at most once a key and run. */
+#include "command/command.h"
+
+#include "base/num.h"
+#include "command/dispatch.h"
+#include "command/errors.h"
+#include "command/rows.h"
+
+bool cmd_entry_is_fresh(const struct cmd *c, const struct entry *e) {
+    struct entry_origin origin = entry_origin(e);
+    if (LIKELY(origin.mapping == 0)) {
+        return true;
+    }
+    const struct mapping_set *maps = c->env->settings->maps;
+    const struct mapping *map = maps ? mapping_set_find(maps, origin.mapping) : NULL;
+    return map && atomic_load_explicit(&map->generation, memory_order_acquire) == origin.generation;
+}
+
+bool cmd_expect_row(struct cmd *c, const struct key *key) {
+    struct env *env = c->env;
+    struct slice values[MAPPING_KEY_COLUMNS_MAX];
+    struct mapping *map = mapping_set_match(env->settings->maps, key->bytes, values);
+    if (!map) {
+        return false;
+    }
+    for (uint32_t i = 0; i < env->misses_count; i++) {
+        const struct key *known = &env->misses[i].key;
+        if (known->hash == key->hash && slice_eq(known->bytes, key->bytes)) {
+            return true;
+        }
+    }
+    if (env->misses_count < ENV_MISSES_MAX) {
+        struct row_miss *miss = &env->misses[env->misses_count++];
+        miss->key = *key;
+        miss->map = map;
+        memcpy(miss->values, values, map->key_columns_count * sizeof values[0]);
+        if (!rows_find(c->client->rows, key)) {
+            stat_add(&env->stats->row_misses, 1);
+        }
+    }
+    return true;
+}
+
+/* The key is not in the table: what the client's own loads say of it, else it is missed. */
+static struct entry *read_row(struct cmd *c, const struct key *key) {
+    const struct row *row = rows_find(c->client->rows, key);
+    if (row && row->state == ROW_LOADED) {
+        /* Read-only commands alone get here: they only take const things from it. */
+        return (struct entry *)row->entry;
+    }
+    if (row && row->state == ROW_ABSENT) {
+        return NULL;
+    }
+    if (row && row->state == ROW_FAILED) {
+        c->row_error = row->error;
+        return NULL;
+    }
+    if (cmd_expect_row(c, key)) {
+        c->outcome = CMD_MISS;
+    }
+    return NULL;
+}
+
+/* `how`: flags of part_find. */
+static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
+    struct env *env = c->env;
+    const struct key *key = &c->keys[i];
+    struct partition *p = keyspace_partition(env->ks, key->hash);
+    unsigned db = client_db(c->client);
+    struct entry *e = part_find(p, db, key, env->now_ms, how);
+    if (e && UNLIKELY(entry_origin(e).mapping != 0)) {
+        if (cmd_entry_is_fresh(c, e)) {
+            stat_add(&env->stats->row_hits, 1);
+        } else {
+            part_delete(p, db, key, env->now_ms);
+            e = NULL;
+        }
+    }
+    if (LIKELY(e != NULL)) {
+        return entry_type(e) == VALUE_ABSENT ? NULL : e;
+    }
+    if (LIKELY(!env->settings->maps) || db != 0 || c->spec->on_row != ON_ROW_READ) {
+        return NULL;
+    }
+    return read_row(c, key);
+}
+
+struct entry *cmd_read(struct cmd *c, uint32_t i) {
+    bool touch = !client_has(c->client, CLIENT_NO_TOUCH);
+    return read_key(c, i, touch ? FIND_TOUCH | FIND_COUNT : FIND_COUNT);
+}
+
+struct entry *cmd_look(struct cmd *c, uint32_t i) {
+    return read_key(c, i, FIND_COUNT);
+}
+
+struct entry *cmd_peek(struct cmd *c, uint32_t i) {
+    const struct key *key = &c->keys[i];
+    struct partition *p = keyspace_partition(c->env->ks, key->hash);
+    unsigned db = client_db(c->client);
+    struct entry *e = part_peek(p, db, key, c->env->now_ms);
+    if (e && UNLIKELY(!cmd_entry_is_fresh(c, e))) {
+        part_delete(p, db, key, c->env->now_ms);
+        return NULL;
+    }
+    return e;
+}
+
+static bool typed(struct cmd *c, struct entry *e, enum value_type type, struct entry **out) {
+    if (e && UNLIKELY(entry_type(e) != type)) {
+        resp_error(c->w, ERR_WRONGTYPE);
+        return false;
+    }
+    *out = e;
+    return true;
+}
+
+bool cmd_read_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) {
+    return typed(c, cmd_read(c, i), type, out);
+}
+
+bool cmd_peek_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) {
+    return typed(c, cmd_peek(c, i), type, out);
+}
+
+bool cmd_arg_i64(struct cmd *c, uint32_t arg, int64_t *out) {
+    if (UNLIKELY(!num_parse_i64(c->argv[arg], out))) {
+        resp_error(c->w, ERR_NOT_INTEGER);
+        return false;
+    }
+    return true;
+}
+
+bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute, bool positive,
+                    int64_t *out_ms) {
+    int64_t value, ms;
+    if (!cmd_arg_i64(c, arg, &value)) {
+        return false;
+    }
+    /* EXPIRE_NEVER is no time that may be asked for. */
+    if ((positive && value <= 0) || __builtin_mul_overflow(value, unit_ms, &ms) ||
+        (!absolute && __builtin_add_overflow(ms, c->env->now_ms, &ms)) || ms == EXPIRE_NEVER) {
+        resp_errorf(c->w, "ERR invalid expire time in '%s' command",
+                    command_table_full_name(c->env->commands, c->id));
+        return false;
+    }
+    *out_ms = ms;
+    return true;
+}
+
+int64_t cmd_clamp_expire(const struct entry *e, int64_t expire_ms) {
+    if (entry_origin(e).mapping == 0) {
+        return expire_ms;
+    }
+    int64_t limit = entry_expire_ms(e);
+    return expire_ms < limit ? expire_ms : limit;
+}

@@ -1,0 +1,398 @@
+/* From parsed arguments to a reply: finding the row, the keys, the checks, the call.
+ *
+ *     dispatch_find    argv[0], argv[1] -> row
+ *     dispatch_keys    row -> hashed keys, so that the shard can prefetch and lock
+ *     dispatch_check   unknown? arity? authenticated? memory? a row that may not be written? queue it?
+ *     dispatch_call    the function, on locked partitions; statistics
+ *
+ * Runs on the shard's thread that owns the client.
+ *
+ * 1. dispatch_check's order is Redis's: clients see which of two errors they get.
+ * 2. Unless the outcome is CMD_DONE nothing of a run stays in the output.
+ * 3. Every reply that is an error is counted by its first word exactly once, wherever it is made. */
+#include "command/dispatch.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "command/errors.h"
+#include "command/rows.h"
+#include "command/transaction.h"
+
+enum {
+    KEYS_ON_STACK = 64,      /* arguments a keys_fn gets room for without allocating */
+    ECHO_BYTES_MAX = 128,    /* of name and of arguments in "unknown command" */
+    SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT,
+};
+
+void dispatch_find(struct cmd *c) {
+    const struct command_table *table = c->env->commands;
+    c->spec = command_table_find(table, c->argv[0], &c->id);
+    if (c->spec && UNLIKELY(c->spec->subcommands != NULL) && c->argc > 1) {
+        c->spec = command_table_find_sub(table, c->id, c->argv[1], &c->id);
+    }
+}
+
+int dispatch_key_positions(const struct command *spec, const struct slice *argv, uint32_t argc,
+                           uint32_t *at) {
+    if (spec->keys_fn) {
+        return spec->keys_fn(argv, argc, at);
+    }
+    if (spec->keys.first == 0) {
+        return 0;
+    }
+    int64_t last = spec->keys.last < 0 ? (int64_t)argc + spec->keys.last : spec->keys.last;
+    last = MIN(last, (int64_t)argc - 1);
+    int count = 0;
+    for (int64_t i = spec->keys.first; i <= last; i += spec->keys.step) {
+        at[count++] = (uint32_t)i;
+    }
+    return count;
+}
+
+static uint32_t keys_by_function(struct cmd *c, struct key *keys, uint32_t cap) {
+    uint32_t room[KEYS_ON_STACK];
+    uint32_t *at = c->argc <= KEYS_ON_STACK ? room : mem_alloc(c->argc * sizeof *at);
+    int count = c->spec->keys_fn(c->argv, c->argc, at);
+    /* Invalid arguments: the function finds that out itself, and needs no keys to say so. */
+    count = MAX(count, 0);
+    for (int i = 0; i < count && (uint32_t)count <= cap; i++) {
+        keys[i] = keyspace_key(c->env->ks, c->argv[at[i]]);
+    }
+    if (at != room) {
+        mem_free(at);
+    }
+    return (uint32_t)count;
+}
+
+uint32_t dispatch_keys(struct cmd *c, struct key *keys, uint32_t cap) {
+    const struct command *spec = c->spec;
+    if (!spec || !dispatch_arity_fits(spec, c->argc)) {
+        return 0;
+    }
+    if (UNLIKELY(spec->keys_fn != NULL)) {
+        return keys_by_function(c, keys, cap);
+    }
+    uint32_t first = (uint32_t)spec->keys.first;
+    if (first == 0) {
+        return 0;
+    }
+    int64_t last = spec->keys.last < 0 ? (int64_t)c->argc + spec->keys.last : spec->keys.last;
+    last = MIN(last, (int64_t)c->argc - 1);
+    if (last < first) {
+        return 0;
+    }
+    uint32_t step = (uint32_t)spec->keys.step;
+    uint32_t count = ((uint32_t)last - first) / step + 1;
+    if (count <= cap) {
+        for (uint32_t i = 0; i < count; i++) {
+            keys[i] = keyspace_key(c->env->ks, c->argv[first + i * step]);
+        }
+    }
+    return count;
+}
+
+/* The command is over: CLIENT REPLY OFF and SKIP take effect. `mark` is where its reply began. */
+static void finish(struct cmd *c, struct chain_mark mark) {
+    uint32_t flags = client_flags(c->client);
+    if (LIKELY(!(flags & SILENT_FLAGS))) {
+        return;
+    }
+    if (flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
+        chain_rewind(c->w->out, mark);
+    }
+    client_unset(c->client, CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
+    if (flags & CLIENT_REPLY_SKIP_NEXT) {
+        client_set(c->client, CLIENT_REPLY_SKIP);
+    }
+}
+
+static enum dispatch_verdict reject(struct cmd *c, struct slice error) {
+    struct client *client = c->client;
+    struct chain_mark mark = chain_mark(c->w->out);
+    if (client_has(client, CLIENT_MULTI)) {
+        client_set(client, CLIENT_DIRTY_EXEC);
+    }
+    if (c->spec) {
+        stat_add(&c->env->stats->per_command[c->id].rejected, 1);
+    }
+    if (c->spec && c->spec->fn == transaction_exec) {
+        transaction_discard(client, c->env);
+        resp_errorf(c->w, "EXECABORT Transaction discarded because of: %.*s", SLICE_FMT(error));
+    } else {
+        resp_error(c->w, error);
+    }
+    stats_count_error(c->env->stats, c->w->error_prefix);
+    finish(c, mark);
+    return DISPATCH_REPLIED;
+}
+
+/* Bytes up to the first zero, at most `max`: error texts are C strings to every client. */
+static int echo_len(struct slice s, size_t max) {
+    return (int)strnlen(s.ptr, MIN(s.len, max));
+}
+
+static enum dispatch_verdict reject_unknown(struct cmd *c) {
+    struct slice name = c->argv[0];
+    char text[2 * ECHO_BYTES_MAX + 128];
+    uint32_t id;
+    if (slice_eq_nocase(name, SLICE("post")) || slice_eq_nocase(name, SLICE("host:"))) {
+        /* A browser made to talk to us: cross-protocol scripting. */
+        log_warning("closed client id=%llu: it sent an HTTP request (POST or Host:)",
+                    (unsigned long long)c->client->id);
+        client_set(c->client, CLIENT_CLOSE);
+        return DISPATCH_REPLIED;
+    }
+    if (command_table_find(c->env->commands, name, &id)) {
+        char upper[32];
+        int len = 0;
+        for (; len < (int)sizeof upper && len < (int)name.len; len++) {
+            char ch = name.ptr[len];
+            upper[len] = (char)(ch >= 'a' && ch <= 'z' ? ch - 'a' + 'A' : ch);
+        }
+        snprintf(text, sizeof text, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",
+                 echo_len(c->argv[1], ECHO_BYTES_MAX), c->argv[1].ptr, len, upper);
+        return reject(c, slice_str(text));
+    }
+    int len = snprintf(text, sizeof text, "ERR unknown command '%.*s', with args beginning with: ",
+                       echo_len(name, ECHO_BYTES_MAX), name.ptr);
+    int used = 0;
+    for (uint32_t i = 1; i < c->argc && used < ECHO_BYTES_MAX; i++) {
+        int n = echo_len(c->argv[i], (size_t)(ECHO_BYTES_MAX - used));
+        used += snprintf(text + len + used, sizeof text - (size_t)(len + used), "'%.*s' ", n,
+                         c->argv[i].ptr);
+    }
+    return reject(c, slice_of(text, (size_t)(len + used)));
+}
+
+static enum dispatch_verdict reject_arity(struct cmd *c) {
+    char text[128];
+    int len = snprintf(text, sizeof text, "ERR wrong number of arguments for '%s' command",
+                       command_table_full_name(c->env->commands, c->id));
+    return reject(c, slice_of(text, (size_t)len));
+}
+
+static bool debug_is_allowed(const struct cmd *c) {
+    const struct settings *settings = c->env->settings;
+    return settings->debug_enabled ||
+           (settings->debug_local && c->env->host->client_is_local(c->env, c->client));
+}
+
+/* MOVE and COPY can carry a key into database 0 from elsewhere: their last key then is there. */
+static bool moves_into_rows(const struct cmd *c) {
+    if (strcmp(c->spec->name, "move") == 0) {
+        return slice_eq(c->argv[2], SLICE("0"));
+    }
+    if (strcmp(c->spec->name, "copy") == 0) {
+        for (uint32_t i = 3; i + 1 < c->argc; i++) {
+            if (cmd_arg_is(c, i, SLICE("db"))) {
+                return slice_eq(c->argv[i + 1], SLICE("0"));
+            }
+        }
+    }
+    return false;
+}
+
+/* Commands that would change a mapped row, or make one: the error, or an empty slice. */
+static struct slice row_refusal(const struct cmd *c, unsigned db) {
+    enum store_class class = c->spec->on_row;
+    uint32_t from = 0;
+    if (class != ON_ROW_WRITE && class != ON_ROW_UNSUPPORTED) {
+        return SLICE("");
+    }
+    if (db != 0) {
+        if (!moves_into_rows(c) || c->keys_count == 0) {
+            return SLICE("");
+        }
+        from = c->keys_count - 1;
+    }
+    struct slice values[MAPPING_KEY_COLUMNS_MAX];
+    for (uint32_t i = from; i < c->keys_count; i++) {
+        if (mapping_set_match(c->env->settings->maps, c->keys[i].bytes, values)) {
+            return class == ON_ROW_WRITE ? ERR_STORE_DENIED : ERR_STORE_UNSUPPORTED;
+        }
+    }
+    return SLICE("");
+}
+
+/* Past maxmemory nothing may grow: no queue either, and no EXEC of what grows. */
+static bool is_out_of_memory(const struct cmd *c) {
+    if (c->spec->flags & CMD_GROWS) {
+        return true;
+    }
+    if (c->spec->fn == transaction_exec) {
+        return transaction_grows(c->client);
+    }
+    return client_has(c->client, CLIENT_MULTI) && !(c->spec->flags & CMD_NOT_QUEUED);
+}
+
+static enum dispatch_verdict queue(struct cmd *c) {
+    struct chain_mark mark = chain_mark(c->w->out);
+    transaction_queue(c);
+    if (client_has(c->client, CLIENT_CLOSE)) {
+        return DISPATCH_REPLIED;
+    }
+    resp_raw(c->w, SLICE("+QUEUED\r\n"));
+    finish(c, mark);
+    return DISPATCH_REPLIED;
+}
+
+enum dispatch_verdict dispatch_check(struct cmd *c) {
+    const struct command *spec = c->spec;
+    const struct settings *settings = c->env->settings;
+    if (UNLIKELY(!spec)) {
+        return reject_unknown(c);
+    }
+    atomic_store_explicit(&c->client->last_command, c->id + 1, memory_order_relaxed);
+    if (UNLIKELY(!dispatch_arity_fits(spec, c->argc) || !spec->fn)) {
+        return reject_arity(c);
+    }
+    if (UNLIKELY(spec->flags & CMD_PROTECTED) && !debug_is_allowed(c)) {
+        return reject(c, SLICE("ERR DEBUG command not allowed. If the enable-debug-command option is "
+                               "set to \"local\", you can run it from a local connection, otherwise "
+                               "you need to set this option in the configuration file, and then "
+                               "restart the server."));
+    }
+    uint32_t flags = client_flags(c->client);
+    if (UNLIKELY(settings->requirepass[0] != 0) && !(flags & CLIENT_AUTHENTICATED) &&
+        !(spec->flags & CMD_NO_AUTH)) {
+        return reject(c, ERR_NOAUTH);
+    }
+    if (UNLIKELY(flags & CLIENT_MULTI) && (spec->flags & CMD_NO_MULTI)) {
+        return reject(c, SLICE("ERR Command not allowed inside a transaction"));
+    }
+    if (UNLIKELY(c->env->over_limit) && is_out_of_memory(c)) {
+        return reject(c, ERR_OOM);
+    }
+    if (UNLIKELY(settings->maps != NULL)) {
+        struct slice refusal = row_refusal(c, transaction_db(c->client));
+        if (refusal.len) {
+            return reject(c, refusal);
+        }
+    }
+    if (UNLIKELY(flags & CLIENT_MULTI) && !(spec->flags & CMD_NOT_QUEUED)) {
+        return queue(c);
+    }
+    return DISPATCH_RUN;
+}
+
+/* After a run that is complete: the failed load's error instead of its reply, and the counting. */
+static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
+    struct stats *stats = c->env->stats;
+    struct command_stats *own = &stats->per_command[c->id];
+    if (UNLIKELY(c->row_error != NULL)) {
+        chain_rewind(c->w->out, mark);
+        c->w->errors = errors;
+        resp_error(c->w, slice_str(c->row_error));
+    }
+    stat_add(&own->calls, 1);
+    stat_add(&stats->commands, 1);
+    if (UNLIKELY(c->w->errors != errors)) {
+        stat_add(&own->failed, 1);
+        stats_count_error(stats, c->w->error_prefix);
+    }
+}
+
+void dispatch_call(struct cmd *c) {
+    struct chain_mark mark = chain_mark(c->w->out);
+    uint32_t errors = c->w->errors;
+    c->outcome = CMD_DONE;
+    c->row_error = NULL;
+    c->env->misses_count = 0;
+    c->spec->fn(c);
+    if (UNLIKELY(c->row_error != NULL)) {
+        c->outcome = CMD_DONE;
+    }
+    if (UNLIKELY(c->outcome != CMD_DONE)) {
+        chain_rewind(c->w->out, mark);
+        c->w->errors = errors;
+        return;
+    }
+    account(c, mark, errors);
+    stat_add(&c->client->total_commands, 1);
+    finish(c, mark);
+}
+
+void dispatch_call_queued(struct cmd *c) {
+    struct chain_mark mark = chain_mark(c->w->out);
+    uint32_t errors = c->w->errors;
+    c->row_error = NULL;
+    struct slice refusal = SLICE("");
+    if (c->env->settings->maps) {
+        refusal = row_refusal(c, client_db(c->client)); /* mappings may be new since it was queued */
+    }
+    if (refusal.len) {
+        resp_error(c->w, refusal);
+    } else {
+        do {
+            chain_rewind(c->w->out, mark);
+            c->outcome = CMD_DONE;
+            c->spec->fn(c);
+        } while (c->outcome == CMD_AGAIN);
+    }
+    if (c->outcome == CMD_MISS && !c->row_error) {
+        /* All rows were there when EXEC began: an earlier command of it dropped this one. */
+        c->row_error = "STOREUNSUPPORTED a row that the transaction dropped can't be read in it";
+    }
+    ASSERT(c->outcome != CMD_SLEEP);
+    c->outcome = CMD_DONE;
+    account(c, mark, errors);
+    c->w->errors = errors; /* counted: EXEC itself did not fail */
+}
+
+void dispatch_locks(struct cmd *c, struct lockset *out) {
+    lockset_clear(out);
+    if (c->spec->flags & CMD_ALL_KEYS) {
+        lockset_add_all(out, c->env->ks);
+        return;
+    }
+    if (c->spec->fn == transaction_exec) {
+        transaction_locks(c, out);
+        return;
+    }
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        lockset_add(out, keyspace_partition(c->env->ks, c->keys[i].hash));
+    }
+}
+
+static void expect_row(struct cmd *c, const struct key *key) {
+    struct partition *p = keyspace_partition(c->env->ks, key->hash);
+    bool locked = c->held && lockset_has(c->held, p);
+    struct lockset one = {{0}};
+    if (!locked) {
+        lockset_add(&one, p);
+        lockset_lock(&one, c->env->ks);
+    }
+    const struct entry *e = part_find(p, 0, key, c->env->now_ms, 0);
+    bool known = e && cmd_entry_is_fresh(c, e);
+    if (!locked) {
+        lockset_unlock(&one, c->env->ks);
+    }
+    const struct row *row = known ? NULL : rows_find(c->client->rows, key);
+    if (!known && (!row || row->state == ROW_PENDING)) {
+        cmd_expect_row(c, key);
+    }
+}
+
+void dispatch_expect_keys(struct cmd *c) {
+    if (c->spec->on_row != ON_ROW_READ) {
+        return;
+    }
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        expect_row(c, &c->keys[i]);
+    }
+}
+
+void dispatch_expect_rows(struct cmd *c) {
+    if (!c->env->settings->maps || !c->spec) {
+        return;
+    }
+    if (c->spec->fn == transaction_exec) {
+        transaction_expect_rows(c);
+        return;
+    }
+    if (transaction_db(c->client) == 0) {
+        dispatch_expect_keys(c);
+    }
+}

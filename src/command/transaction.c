@@ -1,0 +1,453 @@
+/* MULTI EXEC DISCARD WATCH UNWATCH.
+ *
+ *     client->transaction:  queued commands, each one allocation of its own
+ *     client->watches:      struct watch -> struct watch_key in its partition's `watched` map
+ *
+ * Runs on the shard's thread that owns the client, but for transaction_touched: that runs on the
+ * thread that changes a key, under the key's partition's lock.
+ *
+ * 1. A watch_key and its list of watchers are read and changed under their partition's lock only; the
+ *    client's own list of watches by its thread only.
+ * 2. A client stands at most once among the watchers of a key, so a list has at most `maxclients`.
+ * 3. EXEC checks watch_dirty, and runs, under the locks of all watched keys' partitions: a change
+ *    either came before (and is seen) or comes after EXEC.
+ * 4. A queue's bytes stay within client-query-buffer-limit, watches within WATCHES_MAX. */
+#include "command/transaction.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/num.h"
+#include "command/dispatch.h"
+#include "command/errors.h"
+
+enum { WATCHES_MAX = 1 << 20, QUEUED_MAX = 1 << 24 };
+
+struct queued {
+    const struct command *spec;
+    uint32_t id, argc, keys_count;
+    struct key *keys;
+    struct slice argv[]; /* then the keys, then the bytes */
+};
+
+struct transaction {
+    struct queued **v;
+    uint32_t count, cap;
+    size_t bytes;
+    uint8_t db;  /* after the queued SELECTs */
+    bool grows;  /* one has CMD_GROWS */
+    bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
+};
+
+struct watch_key {
+    struct hmap_node node; /* of partition->watched, by the key's hash */
+    struct list watchers;  /* struct watch.among */
+    struct slice bytes;    /* behind the struct */
+    uint8_t db;
+};
+
+struct watch {
+    struct list of_client, among;
+    struct watch_key *key;
+    struct client *client;
+    bool existed; /* when WATCH was said */
+};
+
+/* --- watches --- */
+
+static struct watch_key *find_watch_key(struct partition *p, unsigned db, const struct key *key) {
+    HMAP_FOR_EACH_HASH(node, &p->watched, key->hash) {
+        struct watch_key *wk = CONTAINER_OF(node, struct watch_key, node);
+        if (wk->db == db && slice_eq(wk->bytes, key->bytes)) {
+            return wk;
+        }
+    }
+    return NULL;
+}
+
+static struct watch_key *make_watch_key(struct partition *p, unsigned db, const struct key *key) {
+    struct watch_key *wk = mem_alloc(sizeof *wk + key->bytes.len);
+    char *bytes = (char *)(wk + 1);
+    if (key->bytes.len) {
+        memcpy(bytes, key->bytes.ptr, key->bytes.len);
+    }
+    wk->bytes = slice_of(bytes, key->bytes.len);
+    wk->db = (uint8_t)db;
+    list_init(&wk->watchers);
+    hmap_insert(&p->watched, &wk->node, key->hash);
+    return wk;
+}
+
+static bool is_watching(const struct watch_key *wk, const struct client *client) {
+    LIST_FOR_EACH(it, &wk->watchers) {
+        if (CONTAINER_OF(it, struct watch, among)->client == client) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void mark_dirty(struct client *client) {
+    atomic_store_explicit(&client->watch_dirty, true, memory_order_relaxed);
+}
+
+static void watch(struct cmd *c, uint32_t i, bool exists) {
+    struct client *client = c->client;
+    struct partition *p = cmd_partition(c, i);
+    unsigned db = client_db(client);
+    struct watch_key *wk = find_watch_key(p, db, &c->keys[i]);
+    if (wk && is_watching(wk, client)) {
+        return;
+    }
+    wk = wk ? wk : make_watch_key(p, db, &c->keys[i]);
+    struct watch *w = mem_alloc(sizeof *w);
+    *w = (struct watch){.key = wk, .client = client, .existed = exists};
+    list_push_back(&wk->watchers, &w->among);
+    list_push_back(&client->watches, &w->of_client);
+    atomic_fetch_add_explicit(&client->watch_count, 1, memory_order_relaxed);
+}
+
+void transaction_unwatch(struct client *client, struct keyspace *ks, const struct lockset *held) {
+    struct list *it;
+    while ((it = list_pop_front(&client->watches))) {
+        struct watch *w = CONTAINER_OF(it, struct watch, of_client);
+        struct watch_key *wk = w->key;
+        struct partition *p = keyspace_partition(ks, wk->node.hash);
+        bool locked = held && lockset_has(held, p);
+        struct lockset one = {{0}};
+        if (!locked) {
+            lockset_add(&one, p);
+            lockset_lock(&one, ks);
+        }
+        list_remove(&w->among);
+        if (list_empty(&wk->watchers)) {
+            hmap_remove(&p->watched, &wk->node);
+            mem_free(wk);
+        }
+        if (!locked) {
+            lockset_unlock(&one, ks);
+        }
+        mem_free(w);
+    }
+    atomic_store_explicit(&client->watch_count, 0, memory_order_relaxed);
+    atomic_store_explicit(&client->watch_dirty, false, memory_order_relaxed);
+}
+
+/* A flush changes those keys that were there. What was not there when it was watched is still not, or
+ * its watchers are dirty already. */
+static void flushed(struct hmap_node *node, void *arg) {
+    struct watch_key *wk = CONTAINER_OF(node, struct watch_key, node);
+    if (wk->db != *(const unsigned *)arg) {
+        return;
+    }
+    LIST_FOR_EACH(it, &wk->watchers) {
+        struct watch *w = CONTAINER_OF(it, struct watch, among);
+        if (w->existed) {
+            mark_dirty(w->client);
+        }
+    }
+}
+
+void transaction_touched(struct partition *p, unsigned db, const struct key *key) {
+    if (LIKELY(p->watched.count == 0)) {
+        return;
+    }
+    if (!key) {
+        hmap_visit(&p->watched, flushed, &db);
+        return;
+    }
+    struct watch_key *wk = find_watch_key(p, db, key);
+    if (wk) {
+        LIST_FOR_EACH(it, &wk->watchers) {
+            mark_dirty(CONTAINER_OF(it, struct watch, among)->client);
+        }
+    }
+}
+
+struct swapping {
+    struct partition *p;
+    unsigned db, other;
+};
+
+static void swapping(struct hmap_node *node, void *arg) {
+    const struct swapping *s = arg;
+    struct watch_key *wk = CONTAINER_OF(node, struct watch_key, node);
+    struct key key = {wk->bytes, node->hash};
+    if (wk->db != s->db || !s->p->db[s->other] || !table_find(s->p->db[s->other], &key).slot) {
+        return;
+    }
+    LIST_FOR_EACH(it, &wk->watchers) {
+        mark_dirty(CONTAINER_OF(it, struct watch, among)->client);
+    }
+}
+
+void transaction_swapping(struct partition *p, unsigned db, unsigned other) {
+    hmap_visit(&p->watched, swapping, &(struct swapping){p, db, other});
+}
+
+/* --- the queue --- */
+
+unsigned transaction_db(const struct client *client) {
+    return client->transaction ? client->transaction->db : client_db(client);
+}
+
+bool transaction_grows(const struct client *client) {
+    return client->transaction && client->transaction->grows;
+}
+
+size_t transaction_bytes(const struct client *client) {
+    return client->transaction ? client->transaction->bytes : 0;
+}
+
+static struct queued *copy_command(struct cmd *c, size_t *bytes) {
+    *bytes = sizeof(struct queued) + c->argc * sizeof(struct slice) +
+             c->keys_count * sizeof(struct key);
+    for (uint32_t i = 0; i < c->argc; i++) {
+        *bytes += c->argv[i].len;
+    }
+    struct queued *q = mem_alloc(*bytes);
+    *q = (struct queued){.spec = c->spec, .id = c->id, .argc = c->argc, .keys_count = c->keys_count};
+    q->keys = (struct key *)(q->argv + c->argc);
+    char *at = (char *)(q->keys + c->keys_count);
+    for (uint32_t i = 0; i < c->argc; i++) {
+        q->argv[i] = slice_of(at, c->argv[i].len);
+        if (c->argv[i].len) {
+            memcpy(at, c->argv[i].ptr, c->argv[i].len);
+        }
+        at += c->argv[i].len;
+    }
+    struct cmd copy = *c;
+    copy.argv = q->argv;
+    ASSERT(dispatch_keys(&copy, q->keys, c->keys_count) == c->keys_count);
+    return q;
+}
+
+static void select_ahead(struct transaction *t, const struct cmd *c) {
+    int64_t db;
+    if (strcmp(c->spec->name, "select") == 0 && num_parse_i64(c->argv[1], &db) && db >= 0 &&
+        db < c->env->settings->databases) {
+        t->db = (uint8_t)db;
+    }
+}
+
+void transaction_queue(struct cmd *c) {
+    struct client *client = c->client;
+    struct transaction *t = client->transaction;
+    /* A transaction that is to be aborted need not be kept. */
+    if (client_has(client, CLIENT_DIRTY_EXEC) ||
+        atomic_load_explicit(&client->watch_dirty, memory_order_relaxed)) {
+        return;
+    }
+    size_t bytes;
+    struct queued *q = copy_command(c, &bytes);
+    t->bytes += bytes;
+    if (t->bytes > c->env->settings->query_buffer_bytes_max || t->count == QUEUED_MAX) {
+        log_warning("closed client id=%llu: its transaction reached client-query-buffer-limit",
+                    (unsigned long long)client->id);
+        stat_add(&c->env->stats->clients_closed_query, 1);
+        client_set(client, CLIENT_CLOSE);
+        t->bytes -= bytes;
+        mem_free(q);
+        return;
+    }
+    if (t->count == t->cap) {
+        t->cap = t->cap ? t->cap * 2 : 8;
+        t->v = mem_realloc(t->v, t->cap * sizeof *t->v);
+    }
+    t->v[t->count++] = q;
+    t->grows |= (c->spec->flags & CMD_GROWS) != 0;
+    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
+    select_ahead(t, c);
+    atomic_store_explicit(&client->multi_count, t->count, memory_order_relaxed);
+}
+
+void transaction_discard(struct client *client, struct env *env) {
+    struct transaction *t = client->transaction;
+    if (t) {
+        for (uint32_t i = 0; i < t->count; i++) {
+            mem_free(t->v[i]);
+        }
+        mem_free(t->v);
+        mem_free(t);
+        client->transaction = NULL;
+    }
+    atomic_store_explicit(&client->multi_count, 0, memory_order_relaxed);
+    client_unset(client, CLIENT_MULTI | CLIENT_DIRTY_EXEC);
+    transaction_unwatch(client, env->ks, NULL);
+}
+
+void transaction_locks(struct cmd *c, struct lockset *out) {
+    const struct transaction *t = c->client->transaction;
+    lockset_clear(out);
+    LIST_FOR_EACH(it, &c->client->watches) {
+        const struct watch *w = CONTAINER_OF(it, struct watch, of_client);
+        lockset_add(out, keyspace_partition(c->env->ks, w->key->node.hash));
+    }
+    if (!t) {
+        return;
+    }
+    if (t->all) {
+        lockset_add_all(out, c->env->ks);
+        return;
+    }
+    for (uint32_t i = 0; i < t->count; i++) {
+        for (uint32_t k = 0; k < t->v[i]->keys_count; k++) {
+            lockset_add(out, keyspace_partition(c->env->ks, t->v[i]->keys[k].hash));
+        }
+    }
+}
+
+/* --- the commands --- */
+
+static struct cmd queued_cmd(const struct cmd *exec, struct queued *q) {
+    return (struct cmd){.spec = q->spec,
+                        .id = q->id,
+                        .client = exec->client,
+                        .env = exec->env,
+                        .argv = q->argv,
+                        .argc = q->argc,
+                        .keys = q->keys,
+                        .keys_count = q->keys_count,
+                        .held = exec->held,
+                        .w = exec->w};
+}
+
+void transaction_expect_rows(struct cmd *c) {
+    const struct transaction *t = c->client->transaction;
+    if (!t || !c->env->settings->maps) {
+        return;
+    }
+    struct transaction ahead = {.db = (uint8_t)client_db(c->client)};
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        if (ahead.db == 0) {
+            dispatch_expect_keys(&inner);
+        }
+        select_ahead(&ahead, &inner);
+    }
+}
+
+/* A watched key that expired since is found out now: looking it up removes it and tells its watchers. */
+static void expire_watched(struct cmd *c) {
+    LIST_FOR_EACH(it, &c->client->watches) {
+        struct watch_key *wk = CONTAINER_OF(it, struct watch, of_client)->key;
+        struct key key = {wk->bytes, wk->node.hash};
+        part_find(keyspace_partition(c->env->ks, key.hash), wk->db, &key, c->env->now_ms, 0);
+    }
+}
+
+void transaction_exec(struct cmd *c) {
+    struct client *client = c->client;
+    struct transaction *t = client->transaction;
+    if (!t) {
+        resp_error(c->w, SLICE("ERR EXEC without MULTI"));
+        return;
+    }
+    expire_watched(c);
+    bool aborted = client_has(client, CLIENT_DIRTY_EXEC);
+    if (aborted || atomic_load_explicit(&client->watch_dirty, memory_order_relaxed)) {
+        if (aborted) {
+            resp_error(c->w,
+                       SLICE("EXECABORT Transaction discarded because of previous errors."));
+        } else {
+            resp_null_array(c->w);
+        }
+        transaction_unwatch(client, c->env->ks, c->held);
+        transaction_discard(client, c->env);
+        return;
+    }
+    transaction_expect_rows(c);
+    if (c->env->misses_count) {
+        c->outcome = CMD_MISS;
+        return;
+    }
+    transaction_unwatch(client, c->env->ks, c->held);
+    client_set(client, CLIENT_EXECUTING);
+    resp_array(c->w, t->count);
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        dispatch_call_queued(&inner);
+    }
+    client_unset(client, CLIENT_EXECUTING);
+    transaction_discard(client, c->env);
+}
+
+static void multi_command(struct cmd *c) {
+    struct client *client = c->client;
+    if (client_has(client, CLIENT_MULTI)) {
+        resp_error(c->w, SLICE("ERR MULTI calls can not be nested"));
+        return;
+    }
+    client->transaction = mem_zalloc(sizeof *client->transaction);
+    client->transaction->db = (uint8_t)client_db(client);
+    client_set(client, CLIENT_MULTI);
+    resp_ok(c->w);
+}
+
+static void discard_command(struct cmd *c) {
+    if (!client_has(c->client, CLIENT_MULTI)) {
+        resp_error(c->w, SLICE("ERR DISCARD without MULTI"));
+        return;
+    }
+    transaction_discard(c->client, c->env);
+    resp_ok(c->w);
+}
+
+static void watch_command(struct cmd *c) {
+    struct client *client = c->client;
+    if (client_has(client, CLIENT_MULTI)) {
+        resp_error(c->w, SLICE("ERR WATCH inside MULTI is not allowed"));
+        return;
+    }
+    uint32_t count = atomic_load_explicit(&client->watch_count, memory_order_relaxed);
+    if (c->keys_count > WATCHES_MAX - count) {
+        resp_error(c->w, SLICE("ERR too many watched keys"));
+        return;
+    }
+    if (c->env->settings->maps && client_db(client) == 0) {
+        /* A row is loaded first: its fill would else count as a change. */
+        for (uint32_t i = 0; i < c->keys_count; i++) {
+            cmd_read(c, i);
+        }
+        if (c->outcome != CMD_DONE || c->row_error) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        watch(c, i, cmd_peek(c, i) != NULL);
+    }
+    resp_ok(c->w);
+}
+
+static void unwatch_command(struct cmd *c) {
+    /* Inside EXEC nothing is watched any more. */
+    transaction_unwatch(c->client, c->env->ks, c->held);
+    resp_ok(c->w);
+}
+
+#define ROW_FLAGS (CMD_NOSCRIPT | CMD_LOADING | CMD_STALE)
+
+const struct command transaction_commands[] = {
+    {.name = "multi", .fn = multi_command, .arity = 1,
+     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
+     .group = "transactions", .since = "1.2.0", .complexity = "O(1)",
+     .summary = "Begins a transaction: commands that follow are queued.", .syntax = ""},
+    {.name = "exec", .fn = transaction_exec, .arity = 1, .flags = ROW_FLAGS | CMD_NOT_QUEUED,
+     .acl = ACL_TRANSACTION, .group = "transactions", .since = "1.2.0",
+     .complexity = "That of the queued commands",
+     .summary = "Runs the queued commands as one.", .syntax = ""},
+    {.name = "discard", .fn = discard_command, .arity = 1,
+     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
+     .group = "transactions", .since = "2.0.0",
+     .complexity = "O(N), N being the number of queued commands",
+     .summary = "Drops the queued commands and ends the transaction.", .syntax = ""},
+    {.name = "watch", .fn = watch_command, .arity = -2,
+     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .keys = {1, -1, 1}, .acl = ACL_TRANSACTION,
+     .on_row = ON_ROW_READ, .group = "transactions", .since = "2.2.0",
+     .complexity = "O(1) a key",
+     .summary = "Makes the next EXEC depend on the keys staying as they are.",
+     .syntax = "key [key ...]"},
+    {.name = "unwatch", .fn = unwatch_command, .arity = 1, .flags = ROW_FLAGS | CMD_FAST,
+     .acl = ACL_TRANSACTION, .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
+     .summary = "Forgets all watched keys.", .syntax = ""},
+    {.name = NULL},
+};

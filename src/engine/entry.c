@@ -1,0 +1,323 @@
+/* Making, changing and destroying entries; the layout and who owns it: entry.h. */
+#include "engine/entry.h"
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "engine/hash.h"
+
+STATIC_ASSERT(ENTRY_INLINE_BYTES_MAX <= UINT16_MAX, "an in-place value's length has two bytes");
+STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are copied in memory order");
+STATIC_ASSERT(sizeof(struct entry_origin) == 8, "no padding");
+
+#define EXPIRE_FIELD_NEVER ((1ull << 48) - 1)
+
+/* --- blobs --- */
+
+struct blob *blob_create(size_t len, size_t cap) {
+    size_t bytes = mem_good_size(sizeof(struct blob) + cap);
+    struct blob *b = mem_alloc(bytes);
+    atomic_init(&b->refs, 1);
+    b->len = len;
+    b->cap = bytes - sizeof *b;
+    return b;
+}
+
+void blob_ref(struct blob *b) {
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+}
+
+void blob_unref(void *blob) {
+    struct blob *b = blob;
+    uint32_t before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before == 1) {
+        mem_free(b);
+    }
+}
+
+/* --- layout --- */
+
+static void write_bytes(char *to, struct slice s) {
+    if (s.len) {
+        memcpy(to, s.ptr, s.len);
+    }
+}
+
+static void write_expire(struct entry *e, int64_t expire_ms) {
+    uint64_t field = EXPIRE_FIELD_NEVER;
+    if (expire_ms != EXPIRE_NEVER) {
+        field = expire_ms < 0 ? 0 : (uint64_t)MIN(expire_ms, ENTRY_EXPIRE_MS_MAX);
+    }
+    memcpy(e->rest, &field, ENTRY_EXPIRE_BYTES);
+}
+
+static char *value_at(const struct entry *e) {
+    struct slice key = entry_key(e);
+    return (char *)key.ptr + key.len;
+}
+
+static void write_pointer(struct entry *e, void *pointer) {
+    memcpy(value_at(e), &pointer, sizeof pointer);
+}
+
+static void write_vlen(struct entry *e, size_t len) {
+    char *key_at = (char *)e + entry_header_bytes(e->flags);
+    uint16_t vlen = (uint16_t)len;
+    if (e->flags & ENTRY_VLEN_2) {
+        memcpy(key_at - 2, &vlen, 2);
+    } else {
+        key_at[-1] = (char)vlen;
+    }
+}
+
+static unsigned flags_for(struct slice key, int64_t expire_ms, struct entry_origin origin) {
+    return (expire_ms != EXPIRE_NEVER ? ENTRY_HAS_EXPIRE : 0) |
+           (origin.mapping ? ENTRY_HAS_ORIGIN : 0) | (key.len > UINT8_MAX ? ENTRY_KLEN_4 : 0);
+}
+
+/* An entry with everything but its value, for which there are at least `value_bytes`. */
+static struct entry *create(enum value_type type, unsigned flags, struct slice key,
+                            size_t value_bytes, int64_t expire_ms, struct entry_origin origin) {
+    ASSERT(key.len <= ENTRY_KEY_BYTES_MAX);
+    size_t header = entry_header_bytes(flags);
+    struct entry *e = mem_alloc(mem_good_size(header + key.len + value_bytes));
+    e->kind = (uint8_t)type;
+    e->flags = (uint8_t)flags;
+    char *at = (char *)e->rest;
+    if (flags & ENTRY_HAS_EXPIRE) {
+        write_expire(e, expire_ms);
+        at += ENTRY_EXPIRE_BYTES;
+    }
+    if (flags & ENTRY_HAS_ORIGIN) {
+        memcpy(at, &origin, sizeof origin);
+        at += sizeof origin;
+    }
+    uint32_t klen = (uint32_t)key.len;
+    memcpy(at, &klen, flags & ENTRY_KLEN_4 ? 4 : 1);
+    write_bytes((char *)e + header, key);
+    return e;
+}
+
+/* Bytes of the allocation in use. */
+static size_t used_bytes(const struct entry *e) {
+    struct slice key = entry_key(e);
+    size_t value =
+        e->flags & ENTRY_POINTER ? sizeof(void *) : entry_string(e).len; /* 0 when absent */
+    return entry_header_bytes(e->flags) + key.len + value;
+}
+
+/* --- reading --- */
+
+struct entry_origin entry_origin(const struct entry *e) {
+    struct entry_origin origin = {0, 0};
+    if (e->flags & ENTRY_HAS_ORIGIN) {
+        memcpy(&origin, e->rest + (e->flags & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0),
+               sizeof origin);
+    }
+    return origin;
+}
+
+void *entry_value(const struct entry *e) {
+    ASSERT(e->kind != VALUE_STRING);
+    return e->flags & ENTRY_POINTER ? entry_pointer(e) : NULL;
+}
+
+size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
+    size_t bytes = mem_size(e);
+    if (e->flags & ENTRY_POINTER) {
+        bytes += e->kind == VALUE_HASH ? hash_memory_bytes(entry_pointer(e), samples)
+                                       : mem_size(entry_pointer(e));
+    }
+    return bytes;
+}
+
+/* --- making --- */
+
+struct entry *entry_create_string(struct slice key, struct slice value, int64_t expire_ms,
+                                  struct entry_origin origin) {
+    unsigned flags = flags_for(key, expire_ms, origin);
+    if (value.len > ENTRY_INLINE_BYTES_MAX) {
+        struct blob *b = blob_create(value.len, value.len);
+        write_bytes(b->bytes, value);
+        struct entry *e = create(VALUE_STRING, flags | ENTRY_POINTER, key, sizeof(void *),
+                                 expire_ms, origin);
+        write_pointer(e, b);
+        return e;
+    }
+    flags |= value.len > UINT8_MAX ? ENTRY_VLEN_2 : 0;
+    struct entry *e = create(VALUE_STRING, flags, key, value.len, expire_ms, origin);
+    write_vlen(e, value.len);
+    write_bytes(value_at(e), value);
+    return e;
+}
+
+struct entry *entry_create_value(struct slice key, enum value_type type, void *value,
+                                 int64_t expire_ms, struct entry_origin origin) {
+    ASSERT(type != VALUE_STRING && (type == VALUE_ABSENT) == (value == NULL));
+    unsigned flags = flags_for(key, expire_ms, origin) | (value ? ENTRY_POINTER : 0);
+    struct entry *e =
+        create(type, flags, key, value ? sizeof(void *) : 0, expire_ms, origin);
+    if (value) {
+        write_pointer(e, value);
+    } else {
+        write_vlen(e, 0);
+    }
+    return e;
+}
+
+struct entry *entry_copy(const struct entry *e, struct slice key, int64_t expire_ms,
+                         struct entry_origin origin) {
+    if (e->kind == VALUE_STRING) {
+        struct entry *copy = entry_create_string(key, entry_string(e), expire_ms, origin);
+        copy->flags |= e->flags & ENTRY_RAW;
+        return copy;
+    }
+    void *value = NULL;
+    if (e->kind == VALUE_HASH) {
+        value = hash_copy(entry_pointer(e));
+    }
+    ASSERT(value || e->kind == VALUE_ABSENT);
+    return entry_create_value(key, entry_type(e), value, expire_ms, origin);
+}
+
+void entry_destroy(struct entry *e) {
+    if (!e) {
+        return;
+    }
+    if (e->flags & ENTRY_POINTER) {
+        ASSERT(e->kind == VALUE_STRING || e->kind == VALUE_HASH);
+        if (e->kind == VALUE_HASH) {
+            hash_destroy(entry_pointer(e));
+        } else {
+            blob_unref(entry_pointer(e));
+        }
+    }
+    mem_free(e);
+}
+
+/* --- changing --- */
+
+bool entry_set_expire(struct entry *e, int64_t expire_ms) {
+    if (e->flags & ENTRY_HAS_EXPIRE) {
+        write_expire(e, expire_ms);
+        return true;
+    }
+    return expire_ms == EXPIRE_NEVER;
+}
+
+static bool set_blob(struct entry *e, struct slice value) {
+    struct blob *b = entry_blob(e);
+    if (value.len <= ENTRY_INLINE_BYTES_MAX || value.len > b->cap || b->cap / 4 * 3 > value.len ||
+        atomic_load_explicit(&b->refs, memory_order_acquire) != 1) {
+        return false;
+    }
+    write_bytes(b->bytes, value);
+    b->len = value.len;
+    e->flags &= (uint8_t)~ENTRY_RAW;
+    return true;
+}
+
+bool entry_set_string(struct entry *e, struct slice value) {
+    ASSERT(e->kind == VALUE_STRING);
+    if (e->flags & ENTRY_POINTER) {
+        return set_blob(e, value);
+    }
+    struct slice old = entry_string(e);
+    if (old.len != value.len) {
+        if (value.len > (e->flags & ENTRY_VLEN_2 ? ENTRY_INLINE_BYTES_MAX : UINT8_MAX) ||
+            e->flags & ENTRY_RAW) {
+            return false;
+        }
+        size_t used = used_bytes(e);
+        if (mem_good_size(used) != mem_good_size(used - old.len + value.len)) {
+            return false;
+        }
+        write_vlen(e, value.len);
+    }
+    write_bytes((char *)old.ptr, value);
+    e->flags &= (uint8_t)~ENTRY_RAW;
+    return true;
+}
+
+struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms) {
+    struct entry_origin origin = entry_origin(e);
+    unsigned keep = e->flags & (ENTRY_VLEN_2 | ENTRY_POINTER | ENTRY_RAW);
+    const char *value = value_at(e);
+    size_t len = e->flags & ENTRY_POINTER ? sizeof(void *) : entry_string(e).len;
+    struct entry *moved =
+        create(entry_type(e), flags_for(key, expire_ms, origin) | keep, key, len, expire_ms, origin);
+    if (!(keep & ENTRY_POINTER)) {
+        write_vlen(moved, len);
+    }
+    write_bytes(value_at(moved), slice_of(value, len));
+    mem_free(e);
+    return moved;
+}
+
+/* Half as much again: appending byte by byte copies each byte three times at most. */
+static size_t with_room(size_t len) {
+    return len + len / 2;
+}
+
+/* `e` with its string in a blob that is its alone and has at least `len` bytes. */
+static struct entry *own_blob(struct entry *e, size_t len) {
+    struct slice old = entry_string(e);
+    struct blob *b = entry_blob(e);
+    if (b && b->cap >= len && atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
+        return e;
+    }
+    struct blob *fresh = blob_create(old.len, MAX(with_room(len), ENTRY_INLINE_BYTES_MAX));
+    write_bytes(fresh->bytes, slice_of(old.ptr, MIN(old.len, len)));
+    if (b) {
+        blob_unref(b);
+        write_pointer(e, fresh);
+        return e;
+    }
+    struct entry_origin origin = entry_origin(e);
+    int64_t expire_ms = entry_expire_ms(e);
+    unsigned flags = flags_for(entry_key(e), expire_ms, origin) | ENTRY_POINTER;
+    struct entry *moved =
+        create(VALUE_STRING, flags, entry_key(e), sizeof(void *), expire_ms, origin);
+    write_pointer(moved, fresh);
+    mem_free(e);
+    return moved;
+}
+
+/* `e` with its string in place and room for at least `len` bytes; its length is not set. */
+static struct entry *own_room(struct entry *e, size_t len) {
+    struct slice old = entry_string(e);
+    size_t before = used_bytes(e) - old.len;
+    if (before + len <= mem_size(e) && (e->flags & ENTRY_VLEN_2 || len <= UINT8_MAX)) {
+        return e;
+    }
+    struct entry_origin origin = entry_origin(e);
+    int64_t expire_ms = entry_expire_ms(e);
+    unsigned flags = flags_for(entry_key(e), expire_ms, origin);
+    size_t room = MIN(with_room(len), ENTRY_INLINE_BYTES_MAX);
+    flags |= room > UINT8_MAX ? ENTRY_VLEN_2 : 0;
+    struct entry *moved = create(VALUE_STRING, flags, entry_key(e), room, expire_ms, origin);
+    write_bytes(value_at(moved), slice_of(old.ptr, MIN(old.len, len)));
+    mem_free(e);
+    return moved;
+}
+
+struct entry *entry_resize_string(struct entry *e, size_t len) {
+    ASSERT(e->kind == VALUE_STRING);
+    size_t old_len = entry_string(e).len;
+    char *bytes;
+    /* What became a blob stays one: it would only grow again. */
+    if (len > ENTRY_INLINE_BYTES_MAX || e->flags & ENTRY_POINTER) {
+        e = own_blob(e, len);
+        entry_blob(e)->len = len;
+        bytes = entry_blob(e)->bytes;
+    } else {
+        e = own_room(e, len);
+        write_vlen(e, len);
+        bytes = value_at(e);
+    }
+    if (len > old_len) {
+        memset(bytes + old_len, 0, len - old_len);
+    }
+    e->flags |= ENTRY_RAW;
+    return e;
+}

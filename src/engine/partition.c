@@ -1,0 +1,301 @@
+/* Reading and changing the keys of a partition; see partition.h. Every function asserts that the
+ * partition's lock is held. Expiry sweep, eviction and the drain: part_maintain.c.
+ *
+ * Atomics, all relaxed: the statistics (written under the lock, read by anybody) and the keyspace's
+ * parameters. */
+#include "engine/partition.h"
+
+#include <stdatomic.h>
+
+#include "base/mem.h"
+#include "engine/keyspace.h"
+#include "engine/partition_internal.h"
+
+struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owner) {
+    struct partition *p = mem_alloc_aligned(64, sizeof *p);
+    memset(p, 0, sizeof *p);
+    lock_init(&p->lock, !ks->locking);
+    p->ks = ks;
+    p->index = index;
+    p->owner = owner;
+    p->rng.state = ks->seed + index;
+    list_init(&p->drain);
+    return p;
+}
+
+void part_destroy(struct partition *p) {
+    if (!p) {
+        return;
+    }
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        table_destroy(p->db[db]);
+    }
+    lock_take(&p->lock);
+    while (part_drain_step(p)) {
+    }
+    lock_release(&p->lock);
+    hmap_free(&p->watched);
+    hmap_free(&p->loads);
+    mem_free(p);
+}
+
+/* --- common steps --- */
+
+static inline void part_assert(const struct partition *p, unsigned db) {
+    lock_assert_held(&p->lock);
+    ASSERT(db < DATABASES_MAX);
+}
+
+static struct table *ensure_table(struct partition *p, unsigned db) {
+    if (UNLIKELY(!p->db[db])) {
+        p->db[db] = table_create(p->ks->seed, p->ks->partition_bits);
+    }
+    return p->db[db];
+}
+
+static inline struct table_ref find_ref(const struct partition *p, unsigned db,
+                                        const struct key *key) {
+    struct table *t = p->db[db];
+    return t ? table_find(t, key) : (struct table_ref){NULL};
+}
+
+static inline void touch_slot(struct partition *p, struct table_ref ref) {
+    uint16_t bits = table_policy(ref);
+    uint16_t touched = part_policy(p)->touch(bits, part_now_s(p), &p->rng);
+    if (touched != bits) {
+        table_set_policy(ref, touched);
+    }
+}
+
+static struct table_ref insert(struct partition *p, unsigned db, const struct key *key,
+                               struct entry *e) {
+    return table_insert(ensure_table(p, db), key, e, part_policy(p)->fresh(part_now_s(p)));
+}
+
+void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
+                         struct table_ref ref) {
+    struct entry *e = table_remove(p->db[db], key, ref);
+    if (entry_type(e) != VALUE_ABSENT) {
+        part_count(&p->stats.expired);
+        part_touched(p, db, key);
+    }
+    part_discard(p, e);
+}
+
+/* The slot of a live entry (VALUE_ABSENT included); one that expired is removed. */
+static inline struct table_ref find_live(struct partition *p, unsigned db, const struct key *key,
+                                         int64_t now_ms) {
+    struct table_ref ref = find_ref(p, db, key);
+    if (ref.slot && UNLIKELY(table_is_volatile(ref)) &&
+        entry_is_expired(table_entry(ref), now_ms)) {
+        part_remove_expired(p, db, key, ref);
+        ref.slot = NULL;
+    }
+    return ref;
+}
+
+/* The same without VALUE_ABSENT. */
+static struct table_ref find_key(struct partition *p, unsigned db, const struct key *key,
+                                 int64_t now_ms) {
+    struct table_ref ref = find_live(p, db, key, now_ms);
+    if (ref.slot && entry_type(table_entry(ref)) == VALUE_ABSENT) {
+        ref.slot = NULL;
+    }
+    return ref;
+}
+
+/* --- reading --- */
+
+struct entry *part_find(struct partition *p, unsigned db, const struct key *key, int64_t now_ms,
+                        unsigned flags) {
+    part_assert(p, db);
+    struct table_ref ref = find_live(p, db, key, now_ms);
+    struct entry *e = ref.slot ? table_entry(ref) : NULL;
+    if (flags & FIND_COUNT) {
+        bool hit = e && entry_type(e) != VALUE_ABSENT;
+        part_count(hit ? &p->stats.hits : &p->stats.misses);
+    }
+    if (e && flags & FIND_TOUCH) {
+        touch_slot(p, ref);
+    }
+    return e;
+}
+
+struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_key(p, db, key, now_ms);
+    return ref.slot ? table_entry(ref) : NULL;
+}
+
+/* --- changing --- */
+
+void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    if (ref.slot) {
+        part_discard(p, table_replace(p->db[db], ref, e));
+        touch_slot(p, ref);
+    } else {
+        insert(p, db, key, e);
+    }
+    part_touched(p, db, key);
+}
+
+/* SET over a string without origin, in its memory. */
+static bool overwrite(struct table *t, struct table_ref ref, struct slice value,
+                      int64_t expire_ms) {
+    struct entry *e = table_entry(ref);
+    bool expires = expire_ms != EXPIRE_NEVER;
+    if (entry_type(e) != VALUE_STRING || e->flags & ENTRY_HAS_ORIGIN ||
+        (expires && !(e->flags & ENTRY_HAS_EXPIRE)) || !entry_set_string(e, value)) {
+        return false;
+    }
+    entry_set_expire(e, expire_ms);
+    if (table_is_volatile(ref) != expires) {
+        table_update(t, ref, e);
+    }
+    return true;
+}
+
+void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
+                     int64_t expire_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    if (ref.slot && overwrite(p->db[db], ref, value, expire_ms)) {
+        touch_slot(p, ref);
+        part_touched(p, db, key);
+        return;
+    }
+    struct entry *e =
+        entry_create_string(key->bytes, value, expire_ms, (struct entry_origin){0, 0});
+    if (ref.slot) {
+        part_discard(p, table_replace(p->db[db], ref, e));
+        touch_slot(p, ref);
+    } else {
+        insert(p, db, key, e);
+    }
+    part_touched(p, db, key);
+}
+
+void part_update_string(struct partition *p, unsigned db, const struct key *key,
+                        struct slice value) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    ASSERT(ref.slot);
+    struct entry *e = table_entry(ref);
+    ASSERT(entry_type(e) == VALUE_STRING);
+    if (!entry_set_string(e, value)) {
+        struct entry *fresh =
+            entry_create_string(key->bytes, value, entry_expire_ms(e), entry_origin(e));
+        part_discard(p, table_replace(p->db[db], ref, fresh));
+    }
+    touch_slot(p, ref);
+    part_touched(p, db, key);
+}
+
+char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
+                         int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_live(p, db, key, now_ms);
+    const struct entry_origin none = {0, 0};
+    if (ref.slot && entry_type(table_entry(ref)) == VALUE_ABSENT) {
+        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        part_discard(p, table_replace(p->db[db], ref, empty));
+    } else if (!ref.slot) {
+        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        ref = insert(p, db, key, empty);
+    }
+    struct entry *e = entry_resize_string(table_entry(ref), len);
+    table_update(p->db[db], ref, e);
+    touch_slot(p, ref);
+    part_touched(p, db, key);
+    return (char *)entry_string(e).ptr;
+}
+
+bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_live(p, db, key, now_ms);
+    if (!ref.slot) {
+        return false;
+    }
+    struct entry *e = table_remove(p->db[db], key, ref);
+    bool was_key = entry_type(e) != VALUE_ABSENT;
+    if (was_key) {
+        part_touched(p, db, key);
+    }
+    part_discard(p, e);
+    return was_key;
+}
+
+struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_key(p, db, key, now_ms);
+    if (!ref.slot) {
+        return NULL;
+    }
+    struct entry *e = table_remove(p->db[db], key, ref);
+    part_touched(p, db, key);
+    return e;
+}
+
+bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
+                     int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_key(p, db, key, now_ms);
+    if (!ref.slot) {
+        return false;
+    }
+    struct entry *e = table_entry(ref);
+    if (!entry_set_expire(e, expire_ms)) {
+        e = entry_move(e, key->bytes, expire_ms);
+    }
+    table_update(p->db[db], ref, e);
+    part_touched(p, db, key);
+    return true;
+}
+
+void part_changed(struct partition *p, unsigned db, const struct key *key) {
+    part_assert(p, db);
+    part_touched(p, db, key);
+}
+
+/* --- OBJECT IDLETIME, OBJECT FREQ --- */
+
+uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    if (!ref.slot || part_policy(p)->is_lfu) {
+        return 0;
+    }
+    return policy_lru_idle_s(table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
+}
+
+uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    if (!ref.slot || !part_policy(p)->is_lfu) {
+        return 0;
+    }
+    return policy_lfu_frequency(table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
+}
+
+void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, uint32_t idle_s,
+                     int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    ASSERT(ref.slot);
+    if (!part_policy(p)->is_lfu) {
+        int64_t idle = MIN(idle_s, TABLE_POLICY_MAX);
+        table_set_policy(ref, policy_lru_fresh(MAX(now_ms / 1000, part_now_s(p)) - idle));
+    }
+}
+
+void part_set_frequency(struct partition *p, unsigned db, const struct key *key, uint32_t frequency,
+                        int64_t now_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    ASSERT(ref.slot);
+    if (part_policy(p)->is_lfu) {
+        table_set_policy(ref, policy_lfu_bits(frequency, MAX(now_ms / 1000, part_now_s(p))));
+    }
+}

@@ -1,0 +1,27 @@
+#ifndef FOREBAY_ENGINE_PARTITION_INTERNAL_H
+#define FOREBAY_ENGINE_PARTITION_INTERNAL_H
+/* What partition.c and part_maintain.c share. */
+#include <stdatomic.h>
+#include "engine/keyspace.h"
+
+static inline const struct policy *part_policy(const struct partition *p) {
+    return policy_of(atomic_load_explicit(&p->ks->policy, memory_order_relaxed));
+}
+static inline int64_t part_now_s(const struct partition *p) {
+    return atomic_load_explicit(&p->ks->now_s, memory_order_relaxed);
+}
+/* One writer at a time, under the lock: no read-modify-write needed. */
+static inline void part_count(_Atomic uint64_t *counter) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+/* Tells watchers; `key` NULL = all of the database. */
+static inline void part_touched(struct partition *p, unsigned db, const struct key *key) {
+    if (UNLIKELY(p->watched.count > 0) && p->ks->on_touched) {
+        p->ks->on_touched(p, db, key);
+    }
+}
+/* Removes an entry that is due, counts it and tells watchers; one of VALUE_ABSENT goes silently. */
+void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
+                         struct table_ref ref);
+#endif

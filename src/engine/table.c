@@ -1,0 +1,343 @@
+/* Lookup, insertion, removal and walking of the table: see table.h for the structure, segment.h for
+ * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or the
+ * thread that changes a large hash under the lock of the hash's key. */
+#include "engine/table_internal.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tags are matched as one word");
+STATIC_ASSERT((int)SEGMENT_BUCKETS_MAX < (int)SEGMENT_LINES_MAX, "the header takes a line");
+STATIC_ASSERT((int)TABLE_PREFIX_BITS_MAX < (int)TABLE_DEPTH_MAX, "a prefix leaves room for a directory");
+
+#define TAG_LOW_BITS  0x0001010101010101ull
+#define TAG_HIGH_BITS 0x0080808080808080ull
+#define CURSOR_MASK   ((1ull << TABLE_CURSOR_BITS) - 1)
+#define HASH_OF_CURSOR_SHIFT (64 - TABLE_CURSOR_BITS)
+
+struct table *table_create(uint64_t seed, unsigned prefix_bits) {
+    return table_create_with_hash(seed, prefix_bits, NULL);
+}
+
+struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash) {
+    ASSERT(prefix_bits <= TABLE_PREFIX_BITS_MAX);
+    struct table *t = mem_zalloc(sizeof *t);
+    struct segment *s = segment_create(0, 0);
+    t->seed = seed;
+    t->hash = hash;
+    t->prefix_bits = (uint8_t)prefix_bits;
+    t->directory = mem_alloc(sizeof *t->directory);
+    t->directory[0] = word_make(s);
+    t->segments_at_depth[0] = 1;
+    t->index_bytes =
+        mem_good_size(sizeof *t) + segment_bytes(s) + mem_good_size(sizeof *t->directory);
+    return t;
+}
+
+static void destroy_entry(void *arg, struct entry *e) {
+    (void)arg;
+    entry_destroy(e);
+}
+
+void table_destroy(struct table *t) {
+    if (t) {
+        bool empty = table_drain(t, UINT64_MAX, destroy_entry, NULL);
+        ASSERT(empty && t->count == 0);
+        mem_free(t);
+    }
+}
+
+struct key table_key(const struct table *t, struct slice bytes) {
+    return (struct key){bytes, table_hash(t, bytes)};
+}
+
+uint64_t table_count(const struct table *t) {
+    return t->count;
+}
+
+uint64_t table_count_volatile(const struct table *t) {
+    return t->count_volatile;
+}
+
+uint64_t table_count_absent(const struct table *t) {
+    return t->count_absent;
+}
+
+size_t table_index_bytes(const struct table *t) {
+    return t->index_bytes;
+}
+
+/* --- slots --- */
+
+struct entry *table_entry(struct table_ref ref) {
+    return slot_entry(*ref.slot);
+}
+
+uint16_t table_policy(struct table_ref ref) {
+    return *ref.slot >> SLOT_POLICY_SHIFT & TABLE_POLICY_MAX;
+}
+
+void table_set_policy(struct table_ref ref, uint16_t policy) {
+    ASSERT(policy <= TABLE_POLICY_MAX);
+    *ref.slot = (*ref.slot & ~SLOT_POLICY_MASK) | (uint64_t)policy << SLOT_POLICY_SHIFT;
+}
+
+static uint64_t slot_make(const struct entry *e, uint16_t policy) {
+    ASSERT(policy <= TABLE_POLICY_MAX && !((uintptr_t)e & ~SLOT_POINTER_MASK));
+    return (uint64_t)(uintptr_t)e | (uint64_t)policy << SLOT_POLICY_SHIFT |
+           (entry_expire_ms(e) != EXPIRE_NEVER ? SLOT_VOLATILE : 0) |
+           (entry_type(e) == VALUE_ABSENT ? SLOT_ABSENT : 0);
+}
+
+static void count_slot(struct table *t, uint64_t slot, int by) {
+    t->count += (uint64_t)by;
+    t->count_volatile += slot & SLOT_VOLATILE ? (uint64_t)by : 0;
+    t->count_absent += slot & SLOT_ABSENT ? (uint64_t)by : 0;
+}
+
+/* --- lookup --- */
+
+/* The high bit of each byte, 0 to 6, that may equal the tag: above a true match there may be false
+ * ones, which the key then tells. */
+static inline uint64_t match_tags(const struct bucket *b, uint8_t tag) {
+    uint64_t tags;
+    memcpy(&tags, b, sizeof tags);
+    uint64_t x = tags ^ (TAG_LOW_BITS * tag);
+    return (x - TAG_LOW_BITS) & ~x & TAG_HIGH_BITS;
+}
+
+static inline unsigned first_match(uint64_t matches) {
+    return (unsigned)__builtin_ctzll(matches) / 8;
+}
+
+static inline uint64_t *find_in(struct bucket *b, const struct key *key) {
+    for (uint64_t m = match_tags(b, hash_tag(key->hash)); m; m &= m - 1) {
+        uint64_t *slot = &b->slots[first_match(m)];
+        if (*slot && slice_eq(entry_key(slot_entry(*slot)), key->bytes)) {
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+static __attribute__((noinline)) uint64_t *find_stashed(struct segment *s, const struct key *key) {
+    uint64_t *slot = NULL;
+    for (uint32_t i = 0; i < s->stash_count && !slot; i++) {
+        slot = find_in(&s->buckets[s->main_count + i], key);
+    }
+    for (uint32_t i = 0; i * BUCKET_SLOTS < s->extra_count && !slot; i++) {
+        slot = find_in(&s->extra[i], key);
+    }
+    return slot;
+}
+
+struct table_ref table_find(const struct table *t, const struct key *key) {
+    uint64_t word = t->directory[directory_index(t, key->hash)];
+    struct segment *s = word_segment(word);
+    uint32_t main_count = word_main_count(word);
+    uint32_t home = hash_home(key->hash, t->prefix_bits + word_depth(word), main_count);
+    struct bucket *b = &s->buckets[home];
+    uint64_t *slot = find_in(b, key);
+    if (!slot && b->overflow) {
+        if (overflow_next(b->overflow)) {
+            slot = find_in(&s->buckets[home + 1 < main_count ? home + 1 : 0], key);
+        }
+        if (!slot && overflow_stashed(b->overflow)) {
+            slot = find_stashed(s, key);
+        }
+    }
+    return (struct table_ref){slot};
+}
+
+static struct bucket *home_bucket(const struct table *t, uint64_t hash) {
+    uint64_t word = t->directory[directory_index(t, hash)];
+    uint32_t home = hash_home(hash, t->prefix_bits + word_depth(word), word_main_count(word));
+    return &word_segment(word)->buckets[home];
+}
+
+void table_prefetch_bucket(const struct table *t, uint64_t hash) {
+    __builtin_prefetch(home_bucket(t, hash));
+}
+
+void table_prefetch_entry(const struct table *t, uint64_t hash) {
+    struct bucket *b = home_bucket(t, hash);
+    for (uint64_t m = match_tags(b, hash_tag(hash)); m; m &= m - 1) {
+        __builtin_prefetch(slot_entry(b->slots[first_match(m)]));
+    }
+}
+
+/* --- change --- */
+
+struct table_ref table_insert(struct table *t, const struct key *key, struct entry *e,
+                              uint16_t policy) {
+    uint64_t slot = slot_make(e, policy);
+    for (unsigned attempt = 0;; attempt++) {
+        uint64_t word = t->directory[directory_index(t, key->hash)];
+        struct segment *s = word_segment(word);
+        uint32_t home = hash_home(key->hash, t->prefix_bits + s->depth, s->main_count);
+        uint64_t *placed = segment_place(s, home, hash_tag(key->hash), slot);
+        if (LIKELY(placed)) {
+            count_slot(t, slot, 1);
+            return (struct table_ref){placed};
+        }
+        /* Each call gives the segment a larger size, splits it, or adds an extra bucket. */
+        ASSERT(attempt < SEGMENT_SIZES_COUNT * (TABLE_DEPTH_MAX + 2));
+        table_make_room(t, key->hash, attempt);
+    }
+}
+
+void table_update(struct table *t, struct table_ref ref, struct entry *e) {
+    uint64_t old = *ref.slot;
+    uint64_t slot = slot_make(e, table_policy(ref)) | (old & SLOT_DISPLACED);
+    if (slot != old) {
+        count_slot(t, old, -1);
+        count_slot(t, slot, 1);
+        *ref.slot = slot;
+    }
+}
+
+struct entry *table_replace(struct table *t, struct table_ref ref, struct entry *e) {
+    struct entry *old = slot_entry(*ref.slot);
+    table_update(t, ref, e);
+    return old;
+}
+
+struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref) {
+    struct segment *s = word_segment(t->directory[directory_index(t, key->hash)]);
+    uint32_t home = hash_home(key->hash, t->prefix_bits + s->depth, s->main_count);
+    struct entry *e = slot_entry(*ref.slot);
+    count_slot(t, *ref.slot, -1);
+    size_t extra = s->extra_lines;
+    segment_clear(s, home, ref.slot);
+    t->index_bytes -= (extra - s->extra_lines) * CACHE_LINE_BYTES;
+    table_give_back(t, key->hash);
+    return e;
+}
+
+/* --- walking --- */
+
+struct visit {
+    void (*fn)(void *arg, struct entry *e, struct table_ref ref);
+    void *arg;
+};
+
+static void visit_bucket(struct bucket *b, uint64_t displaced, const struct visit *v) {
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        if (b->slots[i] && (b->slots[i] & SLOT_DISPLACED) == displaced) {
+            v->fn(v->arg, slot_entry(b->slots[i]), (struct table_ref){&b->slots[i]});
+        }
+    }
+}
+
+/* The stash does not say whose its entries are: their keys are hashed. */
+static void visit_stashed(const struct table *t, struct segment *s, uint32_t home,
+                          const struct visit *v) {
+    for (uint32_t i = (uint32_t)s->main_count * BUCKET_SLOTS; i < segment_slots(s); i++) {
+        uint64_t *slot = segment_slot(s, i);
+        if (*slot) {
+            struct entry *e = slot_entry(*slot);
+            uint64_t hash = table_hash(t, entry_key(e));
+            if (hash_home(hash, t->prefix_bits + s->depth, s->main_count) == home) {
+                v->fn(v->arg, e, (struct table_ref){slot});
+            }
+        }
+    }
+}
+
+static void visit_home(const struct table *t, struct segment *s, uint32_t home,
+                       const struct visit *v) {
+    struct bucket *b = &s->buckets[home];
+    visit_bucket(b, 0, v);
+    if (overflow_next(b->overflow)) {
+        visit_bucket(&s->buckets[home + 1 < s->main_count ? home + 1 : 0], SLOT_DISPLACED, v);
+    }
+    if (overflow_stashed(b->overflow)) {
+        visit_stashed(t, s, home, v);
+    }
+}
+
+uint64_t table_scan(const struct table *t, uint64_t cursor,
+                    void (*fn)(void *arg, struct entry *e, struct table_ref ref), void *arg) {
+    const struct visit v = {fn, arg};
+    unsigned range_bits = TABLE_CURSOR_BITS - t->prefix_bits; /* of a cursor within this table */
+    cursor &= CURSOR_MASK;
+    uint64_t hash = cursor << HASH_OF_CURSOR_SHIFT;
+    struct segment *s = word_segment(t->directory[directory_index(t, hash)]);
+    uint32_t home = hash_home(hash, t->prefix_bits + s->depth, s->main_count);
+    visit_home(t, s, home, &v);
+    /* The first position of the next bucket, then that as a cursor. */
+    uint64_t next = (((uint64_t)home + 1) << TABLE_POSITION_BITS) + s->main_count - 1;
+    next = next / s->main_count << (range_bits - s->depth - TABLE_POSITION_BITS);
+    uint64_t segment_first = cursor >> (range_bits - s->depth) << (range_bits - s->depth);
+    uint64_t prefix = cursor >> range_bits << range_bits;
+    next += segment_first - prefix;
+    return next >> range_bits ? 0 : prefix | next;
+}
+
+struct table_ref table_next(const struct table *t, struct table_iter *it) {
+    while (it->at < 1ull << t->depth) {
+        uint64_t word = t->directory[it->at];
+        struct segment *s = word_segment(word);
+        while (it->sub < segment_slots(s)) {
+            uint64_t *slot = segment_slot(s, (uint32_t)it->sub++);
+            if (*slot) {
+                return (struct table_ref){slot};
+            }
+        }
+        it->at += 1ull << (t->depth - word_depth(word));
+        it->sub = 0;
+    }
+    return (struct table_ref){NULL};
+}
+
+/* Draws of one slot before the table is walked from where the last one fell. */
+enum { RANDOM_TRIES_MAX = 64 };
+
+struct table_ref table_random(const struct table *t, struct rng *rng) {
+    ASSERT(t->count > 0);
+    struct table_iter it = {0};
+    for (unsigned i = 0; i < RANDOM_TRIES_MAX; i++) {
+        it.at = rng_below(rng, 1ull << t->depth);
+        struct segment *s = word_segment(t->directory[it.at]);
+        it.sub = rng_below(rng, segment_slots(s));
+        uint64_t *slot = segment_slot(s, (uint32_t)it.sub);
+        if (*slot) {
+            return (struct table_ref){slot};
+        }
+    }
+    /* Only where colliding keys left segments empty and deep. */
+    unsigned spare = t->depth - word_depth(t->directory[it.at]);
+    it.at = it.at >> spare << spare;
+    struct table_ref ref = table_next(t, &it);
+    if (!ref.slot) {
+        it = (struct table_iter){0};
+        ref = table_next(t, &it);
+    }
+    return ref;
+}
+
+bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct entry *e),
+                 void *arg) {
+    uint64_t words = t->directory ? 1ull << t->depth : 0, taken = 0;
+    while (t->drained < words && taken < limit) {
+        uint64_t word = t->directory[t->drained];
+        struct segment *s = word_segment(word);
+        for (uint32_t i = 0; i < segment_slots(s); i++) {
+            uint64_t slot = *segment_slot(s, i);
+            if (slot) {
+                count_slot(t, slot, -1);
+                fn(arg, slot_entry(slot));
+                taken++;
+            }
+        }
+        t->drained += 1ull << (t->depth - word_depth(word));
+        segment_destroy(s);
+    }
+    if (t->drained < words) {
+        return false;
+    }
+    mem_free(t->directory);
+    t->directory = NULL;
+    return true;
+}

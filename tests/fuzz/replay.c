@@ -1,0 +1,162 @@
+/* Runs a fuzz target without libFuzzer, so that every build and CI run it as an ordinary test:
+ * first the kept corpus as it is, then pseudo-random mutations of it.
+ *
+ *     fuzz_<target> <corpus folder> <mutations> <seed>
+ *
+ * A failing mutation is left as "fuzz-failed-input.<pid>" in the working folder; put it into the
+ * corpus with the fix. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "fuzz.h"
+
+enum {
+    INPUTS_MAX = 4096,
+    INPUT_BYTES_MAX = 1 << 16,
+    MUTATED_BYTES_MAX = 4096,
+    EDITS_MAX = 8,
+};
+
+struct input {
+    uint8_t *bytes;
+    size_t len;
+};
+
+struct corpus {
+    struct input inputs[INPUTS_MAX];
+    size_t count;
+};
+
+/* Pieces that matter to the protocol, so that mutations stay close to it. */
+static const char *const WORDS[] = {
+    "\r\n",
+    "\r",
+    "\n",
+    "*1\r\n",
+    "*3\r\n",
+    "*0\r\n",
+    "*-1\r\n",
+    "$0\r\n\r\n",
+    "$3\r\nabc\r\n",
+    "$",
+    "*",
+    "\"",
+    "'",
+    "\\x4",
+    "\\",
+    " ",
+    "\t",
+    "-",
+    "0",
+    "999",
+    "$-1\r\n",
+    "2147483648",
+    "18446744073709551616",
+    "$1\r\nx\r\n",
+};
+
+static void corpus_load(struct corpus *corpus, const char *folder) {
+    DIR *dir = opendir(folder);
+    ASSERT(dir);
+    for (struct dirent *entry; (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') {
+            continue;
+        }
+        int fd = openat(dirfd(dir), entry->d_name, O_RDONLY | O_CLOEXEC);
+        ASSERT(fd >= 0 && corpus->count < INPUTS_MAX);
+        struct input *input = &corpus->inputs[corpus->count++];
+        input->bytes = mem_alloc(INPUT_BYTES_MAX);
+        ssize_t len = read(fd, input->bytes, INPUT_BYTES_MAX);
+        ASSERT(len >= 0);
+        input->len = (size_t)len;
+        close(fd);
+    }
+    closedir(dir);
+}
+
+static size_t insert(uint8_t *bytes, size_t len, size_t at, const void *piece, size_t piece_len) {
+    if (len + piece_len > MUTATED_BYTES_MAX) {
+        return len;
+    }
+    memmove(bytes + at + piece_len, bytes + at, len - at);
+    memcpy(bytes + at, piece, piece_len);
+    return len + piece_len;
+}
+
+static size_t edit(struct rng *rng, const struct corpus *corpus, uint8_t *bytes, size_t len) {
+    size_t at = rng_below(rng, len + 1);
+    const char *word = WORDS[rng_below(rng, ARRAY_COUNT(WORDS))];
+    const struct input *other = &corpus->inputs[rng_below(rng, corpus->count)];
+    size_t cut = rng_below(rng, MIN(len - at, 16) + 1);
+    switch (rng_below(rng, 5)) {
+    case 0:
+        return insert(bytes, len, at, word, strlen(word));
+    case 1:
+        memmove(bytes + at, bytes + at + cut, len - at - cut);
+        return len - cut;
+    case 2:
+        return insert(bytes, len, len, other->bytes, other->len);
+    case 3:
+        return rng_below(rng, 4) ? len : at;
+    default:
+        if (at < len) {
+            bytes[at] = (uint8_t)rng_next(rng);
+        }
+        return len;
+    }
+}
+
+static size_t mutate(struct rng *rng, const struct corpus *corpus, uint8_t *bytes) {
+    const struct input *base = &corpus->inputs[rng_below(rng, corpus->count)];
+    size_t len = MIN(base->len, (size_t)MUTATED_BYTES_MAX);
+    memcpy(bytes, base->bytes, len);
+    for (uint64_t edits = 1 + rng_below(rng, EDITS_MAX); edits; edits--) {
+        len = edit(rng, corpus, bytes, len);
+    }
+    return len;
+}
+
+/* Before the run, as a failure aborts. */
+static void leave_input(int fd, const uint8_t *bytes, size_t len) {
+    ASSERT(pwrite(fd, bytes, len, 0) == (ssize_t)len && ftruncate(fd, (off_t)len) == 0);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 4) {
+        fprintf(stderr, "usage: %s <corpus folder> <mutations> <seed>\n", argv[0]);
+        return 2;
+    }
+    struct corpus *corpus = mem_zalloc(sizeof *corpus);
+    corpus_load(corpus, argv[1]);
+    ASSERT(corpus->count > 0);
+    for (size_t i = 0; i < corpus->count; i++) {
+        LLVMFuzzerTestOneInput(corpus->inputs[i].bytes, corpus->inputs[i].len);
+    }
+    unsigned long mutations = strtoul(argv[2], NULL, 10);
+    struct rng rng = {.state = strtoull(argv[3], NULL, 10)};
+    char left[64];
+    snprintf(left, sizeof left, "fuzz-failed-input.%d", (int)getpid());
+    int fd = open(left, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0644);
+    ASSERT(fd >= 0);
+    uint8_t bytes[MUTATED_BYTES_MAX];
+    for (unsigned long i = 0; i < mutations; i++) {
+        size_t len = mutate(&rng, corpus, bytes);
+        leave_input(fd, bytes, len);
+        LLVMFuzzerTestOneInput(bytes, len);
+    }
+    close(fd);
+    unlink(left);
+    printf("%zu inputs, %lu mutations from seed %s\n", corpus->count, mutations, argv[3]);
+    for (size_t i = 0; i < corpus->count; i++) {
+        mem_free(corpus->inputs[i].bytes);
+    }
+    mem_free(corpus);
+    return 0;
+}
