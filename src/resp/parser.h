@@ -32,7 +32,7 @@ enum resp_status {
     RESP_ERROR    /* `error` holds the text behind "-ERR Protocol error: "; close after it */
 };
 
-struct resp_partial; /* heap state, only while a request is incomplete */
+struct resp_partial; /* heap state: an incomplete request, or the unescaped text of the last one */
 struct resp_parser {
     struct resp_partial *partial;
 };
@@ -46,8 +46,9 @@ size_t resp_parser_bytes(const struct resp_parser *p);
  * args->count is at least 1. `args` is overwritten. Errors are Redis 7.2's: "invalid multibulk
  * length", "unauthenticated multibulk length", "expected '$', got 'x'", "invalid bulk length",
  * "unauthenticated bulk length", "too big mbulk count string", "too big bulk count string", "too big
- * inline request", "unbalanced quotes in request"; zero-terminated. After one the parser is fresh. Inline arguments with quotes or escapes are
- * unescaped into memory of the parser (partial), valid until the next call on it. */
+ * inline request", "unbalanced quotes in request"; zero-terminated, the quoted 'x' is the client's
+ * byte. After an error the parser is fresh. Inline arguments with quotes or escapes are unescaped into
+ * memory of the parser (partial), valid until the next call on it. */
 enum resp_status resp_parse(struct resp_parser *p, const char *data, size_t len,
                             const struct resp_limits *limits, struct resp_args *args,
                             size_t *consumed, char error[RESP_ERROR_CHARS_MAX]);
