@@ -235,9 +235,9 @@ static void test_drain(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model), cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_model),          cmocka_unit_test(test_limits),
         cmocka_unit_test(test_packed_lengths), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_random), cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_random),         cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
