@@ -44,7 +44,7 @@ enum {
     SPINS_MAX = 100,
     ROUNDS_MAX = 99,
     IDLE_TICKS_MAX = 20000, /* a longer empty round was a preemption: no CPU of ours */
-    WORK_BATCH_NS = 5000, /* an echo's send and receive, as tools/bench/echo measures them */
+    WORK_BATCH_NS = 5000,   /* an echo's send and receive, as tools/bench/echo measures them */
     WORK_REQUEST_NS = 100
 };
 #define ZIPF_THETA 0.99
@@ -441,8 +441,8 @@ static double percentile(const struct figures *rounds, uint32_t count, size_t of
 }
 
 /* Variants `first` to `last` in turns, then a line each. */
-static void compare(struct shared *s, struct thread *threads, enum variant first,
-                    enum variant last, uint32_t rounds, int64_t run_ms, bool skewed) {
+static void compare(struct shared *s, struct thread *threads, enum variant first, enum variant last,
+                    uint32_t rounds, int64_t run_ms, bool skewed) {
     struct figures results[VARIANTS][ROUNDS_MAX];
     for (uint32_t round = 0; round < rounds; round++) {
         for (enum variant v = first; v <= last; v++) {
@@ -453,9 +453,9 @@ static void compare(struct shared *s, struct thread *threads, enum variant first
     for (enum variant v = first; v <= last; v++) {
         const struct figures *r = results[v];
         size_t per_s = offsetof(struct figures, per_s);
-        printf("| %u | %s | %s | %u | %s | %.2f | %.2f | %.1f | %.3f | %.4f |\n",
-               s->setup.threads, s->setup.work ? "yes" : "no", skewed ? "zipf 0.99" : "random",
-               s->setup.pipeline, VARIANT_NAMES[v], percentile(r, rounds, per_s, 50) / 1e6,
+        printf("| %u | %s | %s | %u | %s | %.2f | %.2f | %.1f | %.3f | %.4f |\n", s->setup.threads,
+               s->setup.work ? "yes" : "no", skewed ? "zipf 0.99" : "random", s->setup.pipeline,
+               VARIANT_NAMES[v], percentile(r, rounds, per_s, 50) / 1e6,
                percentile(r, rounds, per_s, 100) / 1e6,
                percentile(r, rounds, offsetof(struct figures, cpu_ns), 50),
                100 * percentile(r, rounds, offsetof(struct figures, spun_share), 50),

@@ -90,7 +90,8 @@ static size_t feed_line(struct replies *r, const char *bytes, size_t len,
     if (!end) {
         return used;
     }
-    while (r->line_len > 0 && (r->line[r->line_len - 1] == '\n' || r->line[r->line_len - 1] == '\r')) {
+    while (r->line_len > 0 &&
+           (r->line[r->line_len - 1] == '\n' || r->line[r->line_len - 1] == '\r')) {
         r->line_len--;
     }
     r->line[r->line_len] = 0;

@@ -52,7 +52,7 @@ static enum request_kind draw_kind(struct draw *d) {
         return REQUEST_PING;
     case OP_MIX:
         return (double)(rng_next(&d->rng) >> 11) * 0x1p-53 < o->read_share ? REQUEST_GET
-                                                                          : REQUEST_SET;
+                                                                           : REQUEST_SET;
     }
     UNREACHABLE();
 }

@@ -17,12 +17,14 @@ struct expectation {
     uint64_t errors, misses, wrong;
 };
 
-static void init(struct requests *requests, struct options *o, const char *protocol,
-                 const char *op, bool verify) {
-    char *arguments[] = {"loadgen", "--protocol",    (char *)protocol, "--op",
-                         (char *)op, "--value-bytes", "10",             "--key-bytes",
-                         "8",        "--pipeline",    "4",              "--dist",
-                         "sequential", "--keys",      "100",            "--verify"};
+static void init(struct requests *requests, struct options *o, const char *protocol, const char *op,
+                 bool verify) {
+    char *arguments[] = {"loadgen",    "--protocol",  (char *)protocol,
+                         "--op",       (char *)op,    "--value-bytes",
+                         "10",         "--key-bytes", "8",
+                         "--pipeline", "4",           "--dist",
+                         "sequential", "--keys",      "100",
+                         "--verify"};
     assert_true(options_parse(o, ARRAY_COUNT(arguments) - !verify, arguments));
     requests_init(requests, o, 0);
 }
@@ -52,18 +54,21 @@ static void test_get(void **state) {
     struct requests requests;
     init(&requests, &o, "resp", "get", false);
     const struct batch *batch = &requests.batches[0];
-    const char *first = "*2\r\n$3\r\nGET\r\n$8\r\nk:000000\r\n*2\r\n$3\r\nGET\r\n$8\r\nk:000001\r\n";
+    const char *first =
+        "*2\r\n$3\r\nGET\r\n$8\r\nk:000000\r\n*2\r\n$3\r\nGET\r\n$8\r\nk:000001\r\n";
     assert_int_equal(batch->len, 2 * strlen(first));
     assert_memory_equal(requests.arena + batch->offset, first, strlen(first));
-    check(&requests,
-          "$10\r\nabcdefghij\r\n$10\r\n$-1\r\n-E\r\nx\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n",
-          (struct expectation){.replies = 4});
+    check(
+        &requests,
+        "$10\r\nabcdefghij\r\n$10\r\n$-1\r\n-E\r\nx\r\n$10\r\n0123456789\r\n$10\r\n0123456789\r\n",
+        (struct expectation){.replies = 4});
     check(&requests, "$-1\r\n$10\r\n0123456789\r\n-ERR no\r\n$10\r\n0123456789\r\n",
           (struct expectation){.replies = 4, .errors = 1, .misses = 1});
     check(&requests, "$9\r\n012345678\r\n$10\r\n0123456789\r\n+OK\r\n$0\r\n\r\n",
           (struct expectation){.replies = 4, .wrong = 3});
-    check(&requests, "$100\r\n0123456789012345678901234567890123456789012345678901234567890123456789"
-                     "012345678901234567890123456789\r\n$-1\r\n$-1\r\n$-1\r\n",
+    check(&requests,
+          "$100\r\n0123456789012345678901234567890123456789012345678901234567890123456789"
+          "012345678901234567890123456789\r\n$-1\r\n$-1\r\n$-1\r\n",
           (struct expectation){.replies = 4, .misses = 3, .wrong = 1});
     check(&requests, "$10\r\n0123456789\r\n$10\r\n012345678", (struct expectation){.replies = 1});
     requests_deinit(&requests);
