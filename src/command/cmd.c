@@ -73,12 +73,12 @@ static struct entry *read_row(struct cmd *c, const struct key *key) {
     return NULL;
 }
 
-struct entry *cmd_read(struct cmd *c, uint32_t i) {
+/* `how`: flags of part_find. */
+static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
     struct env *env = c->env;
     const struct key *key = &c->keys[i];
     struct partition *p = keyspace_partition(env->ks, key->hash);
     unsigned db = client_db(c->client);
-    unsigned how = client_has(c->client, CLIENT_NO_TOUCH) ? FIND_COUNT : FIND_TOUCH | FIND_COUNT;
     struct entry *e = part_find(p, db, key, env->now_ms, how);
     if (e && UNLIKELY(entry_origin(e).mapping != 0)) {
         if (cmd_entry_is_fresh(c, e)) {
@@ -95,6 +95,15 @@ struct entry *cmd_read(struct cmd *c, uint32_t i) {
         return NULL;
     }
     return read_row(c, key);
+}
+
+struct entry *cmd_read(struct cmd *c, uint32_t i) {
+    bool touch = !client_has(c->client, CLIENT_NO_TOUCH);
+    return read_key(c, i, touch ? FIND_TOUCH | FIND_COUNT : FIND_COUNT);
+}
+
+struct entry *cmd_look(struct cmd *c, uint32_t i) {
+    return read_key(c, i, FIND_COUNT);
 }
 
 struct entry *cmd_peek(struct cmd *c, uint32_t i) {
