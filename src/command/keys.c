@@ -235,7 +235,8 @@ static void object_freq_command(struct cmd *c) {
                                "tracked. Please note that when switching between policies at runtime "
                                "LRU and LFU data will take some time to adjust."));
     } else {
-        resp_int(c->w, part_frequency(cmd_partition(c, 0), client_db(c->client), &c->keys[0]));
+        resp_int(c->w, part_frequency(cmd_partition(c, 0), client_db(c->client), &c->keys[0],
+                                      c->env->now_ms));
     }
 }
 
