@@ -57,6 +57,8 @@ struct store_request {
     struct store_value value;
     char error[STORE_ERROR_CHARS_MAX]; /* zero-terminated; "" when there is nothing to say */
     void *memory;               /* what value points into; freed with the request */
+    /* The store's own: a worker that hangs still reads `values` after the request was completed. */
+    _Atomic uint32_t refs;
 };
 
 /* Copies `values`, takes a reference to `map`. */
@@ -64,8 +66,9 @@ struct store_request *store_request_create(struct mapping *map, const struct sli
                                            void *owner);
 void store_request_destroy(struct store_request *r); /* takes NULL */
 
-/* Called on a worker's thread (or on store_load's caller's, when it is refused at once) with a list of
- * completed requests; they are the callee's again. Must not block. */
+/* Called on a thread of the store (a worker, or the watchdog for what timed out), or on the caller's
+ * own within store_load and store_destroy, with a list of completed requests; they are the callee's
+ * again. Several threads may call at once. Must not block. */
 typedef void (*store_complete_fn)(void *ctx, struct store_request *list);
 
 struct store;

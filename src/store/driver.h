@@ -1,0 +1,62 @@
+#ifndef FOREBAY_STORE_DRIVER_H
+#define FOREBAY_STORE_DRIVER_H
+/* The contract between the pool and a kind of database. A connection belongs to one worker's thread;
+ * only `interrupt` is called from another, and only while the connection is open.
+ *
+ * 1. A driver selects a schema's `select` list and hands out each row's cells in that order, the
+ *    database's own text of each value.
+ * 2. It may return more rows than were asked for, in any order: the caller compares keys.
+ * 3. After DRIVER_DOWN and DRIVER_TIMEOUT the connection is only good for close(). */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "base/slice.h"
+#include "store/mapping.h"
+#include "store/schema.h"
+#include "store/store.h"
+#include "store/url.h"
+
+struct store_conn; /* each driver's own */
+
+enum driver_status {
+    DRIVER_OK,
+    DRIVER_DOWN,        /* no connection, or it was lost */
+    DRIVER_TIMEOUT,
+    DRIVER_REJECT,      /* the database refused the statement */
+    DRIVER_REJECT_DATA, /* ... for the sake of one of the values: fewer values may pass */
+    DRIVER_SCHEMA,      /* check: the mapping does not hold; load: the table is not what it was */
+};
+
+/* Text of a failure, zero-terminated. */
+struct driver_error {
+    char text[STORE_ERROR_CHARS_MAX];
+};
+
+/* Cells are borrowed for the call. */
+typedef void (*driver_row_fn)(void *ctx, const struct schema_cell *cells);
+
+struct store_driver {
+    const char *name;
+    /* Before the first open, by one thread. */
+    void (*library_init)(void);
+    /* A worker's first and last act. */
+    void (*thread_init)(void);
+    void (*thread_deinit)(void);
+    enum driver_status (*open)(const struct store_url *url, int64_t timeout_ms,
+                               struct store_conn **out, struct driver_error *error) MUST_USE;
+    void (*close)(struct store_conn *c); /* takes NULL */
+    /* Makes the call that runs on `c`, and later ones, fail soon. Any thread; does not block. */
+    void (*interrupt)(struct store_conn *c);
+    /* The database's version; valid while `c` is open. */
+    const char *(*server)(const struct store_conn *c);
+    /* OK gives a schema of one reference; SCHEMA says in `error` what is wrong and what to do. */
+    enum driver_status (*check)(struct store_conn *c, const struct mapping *m, struct schema **out,
+                                struct driver_error *error) MUST_USE;
+    /* Reads the rows of keys[0..count), 1 <= count <= STORE_BATCH_KEYS_MAX; duplicates are fine. */
+    enum driver_status (*load)(struct store_conn *c, const struct schema *schema,
+                               const struct schema_key *keys, uint32_t count, driver_row_fn on_row,
+                               void *ctx, struct driver_error *error) MUST_USE;
+};
+
+extern const struct store_driver driver_mysql, driver_sqlite;
+#endif

@@ -1,0 +1,259 @@
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "base/rng.h"
+#include "ds/buf.h"
+#include "ds/chain.h"
+
+struct fixture {
+    struct chunk_pool pool;
+    struct chain c;
+    int released;
+};
+
+static int setup(void **state) {
+    struct fixture *f = mem_zalloc(sizeof *f);
+    chain_init(&f->c, &f->pool);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state) {
+    struct fixture *f = *state;
+    chain_clear(&f->c);
+    chunk_pool_free(&f->pool);
+    mem_free(f);
+    return 0;
+}
+
+static void count_release(void *arg) {
+    (*(int *)arg)++;
+}
+
+static void put(struct chain *c, const char *text) {
+    chain_append(c, text, strlen(text));
+}
+
+/* All bytes not consumed yet, through as many small iovs as it takes. */
+static void read_all(const struct chain *c, struct buf *out) {
+    struct iovec iov[1024];
+    int count = chain_iov(c, iov, ARRAY_COUNT(iov));
+    out->len = 0;
+    for (int i = 0; i < count; i++) {
+        assert_true(iov[i].iov_len > 0);
+        buf_append(out, iov[i].iov_base, iov[i].iov_len);
+    }
+    assert_int_equal(out->len, c->len_bytes);
+}
+
+static void assert_holds(const struct chain *c, const char *expected) {
+    struct buf got = {0};
+    read_all(c, &got);
+    assert_true(slice_eq(buf_slice(&got), slice_str(expected)));
+    buf_free(&got);
+}
+
+static void test_append_and_consume(void **state) {
+    struct fixture *f = *state;
+    put(&f->c, "hello ");
+    char *at = chain_reserve(&f->c, 100);
+    memcpy(at, "world", 5);
+    chain_commit(&f->c, 5);
+    assert_holds(&f->c, "hello world");
+    chain_consume(&f->c, 3);
+    assert_holds(&f->c, "lo world");
+    put(&f->c, "!");
+    assert_holds(&f->c, "lo world!");
+    chain_consume(&f->c, 9);
+    assert_null(f->c.head);
+    assert_null(f->c.tail);
+    assert_int_equal(f->pool.free_count, 1);
+    chain_consume(&f->c, 0);
+}
+
+static void test_bytes_do_not_move(void **state) {
+    struct fixture *f = *state;
+    put(&f->c, "first");
+    struct iovec before, after;
+    assert_int_equal(chain_iov(&f->c, &before, 1), 1);
+    for (int i = 0; i < 3 * CHUNK_BYTES; i++) {
+        chain_append(&f->c, "x", 1);
+    }
+    assert_int_equal(chain_iov(&f->c, &after, 1), 1);
+    assert_ptr_equal(before.iov_base, after.iov_base);
+    assert_memory_equal(after.iov_base, "first", 5);
+}
+
+static void test_reserve_full_chunk(void **state) {
+    struct fixture *f = *state;
+    put(&f->c, "x");
+    memset(chain_reserve(&f->c, CHUNK_BYTES), 'y', CHUNK_BYTES);
+    chain_commit(&f->c, CHUNK_BYTES);
+    assert_int_equal(f->c.len_bytes, CHUNK_BYTES + 1);
+    struct iovec iov[3];
+    assert_int_equal(chain_iov(&f->c, iov, 3), 2);
+    assert_int_equal(chain_iov(&f->c, iov, 1), 1);
+}
+
+static void test_pinned_is_released_once_sent(void **state) {
+    struct fixture *f = *state;
+    put(&f->c, "<");
+    chain_append_pinned(&f->c, SLICE("pinned"), count_release, &f->released);
+    put(&f->c, ">");
+    assert_holds(&f->c, "<pinned>");
+    chain_consume(&f->c, 6);
+    assert_int_equal(f->released, 0);
+    assert_holds(&f->c, "d>");
+    chain_consume(&f->c, 1);
+    assert_int_equal(f->released, 1);
+    chain_append_pinned(&f->c, SLICE("dropped"), count_release, &f->released);
+    chain_clear(&f->c);
+    assert_int_equal(f->released, 2);
+}
+
+/* Nothing would ever be sent of it, so nothing would ever release it. */
+static void test_empty_pinned_is_released_at_once(void **state) {
+    struct fixture *f = *state;
+    chain_append_pinned(&f->c, SLICE(""), count_release, &f->released);
+    assert_int_equal(f->released, 1);
+    assert_null(f->c.head);
+}
+
+static void test_rewind(void **state) {
+    struct fixture *f = *state;
+    struct chain_mark empty = chain_mark(&f->c);
+    put(&f->c, "abc");
+    struct chain_mark mark = chain_mark(&f->c);
+    put(&f->c, "def");
+    chain_append_pinned(&f->c, SLICE("pinned"), count_release, &f->released);
+    for (int i = 0; i < 3; i++) {
+        memset(chain_reserve(&f->c, CHUNK_BYTES), 'y', CHUNK_BYTES);
+        chain_commit(&f->c, CHUNK_BYTES);
+    }
+    chain_rewind(&f->c, mark);
+    assert_int_equal(f->released, 1);
+    assert_holds(&f->c, "abc");
+    put(&f->c, "xyz");
+    assert_holds(&f->c, "abcxyz");
+    chain_rewind(&f->c, empty);
+    assert_holds(&f->c, "");
+    put(&f->c, "again");
+    assert_holds(&f->c, "again");
+}
+
+static void test_rewind_keeps_what_was_sent(void **state) {
+    struct fixture *f = *state;
+    put(&f->c, "abcdef");
+    chain_consume(&f->c, 2);
+    struct chain_mark mark = chain_mark(&f->c);
+    put(&f->c, "ghi");
+    chain_rewind(&f->c, mark);
+    assert_holds(&f->c, "cdef");
+}
+
+static void test_move(void **state) {
+    struct fixture *f = *state;
+    struct chain from;
+    chain_init(&from, &f->pool);
+    chain_move(&f->c, &from);
+    assert_null(f->c.head);
+    put(&from, "abc");
+    chain_move(&f->c, &from); /* to an empty one */
+    assert_null(from.head);
+    assert_int_equal(from.len_bytes, 0);
+    put(&from, "def");
+    chain_move(&f->c, &from); /* fits behind the tail */
+    assert_ptr_equal(f->c.head, f->c.tail);
+    assert_int_equal(f->pool.free_count, 1);
+    chain_append_pinned(&from, SLICE("pinned"), count_release, &f->released);
+    put(&from, "!");
+    chain_move(&f->c, &from);
+    assert_int_equal(f->released, 0);
+    chain_consume(&f->c, 2);
+    assert_holds(&f->c, "cdefpinned!");
+    put(&f->c, "?");
+    assert_holds(&f->c, "cdefpinned!?");
+}
+
+static void test_move_of_what_does_not_fit(void **state) {
+    struct fixture *f = *state;
+    struct chain from;
+    chain_init(&from, &f->pool);
+    put(&f->c, "x");
+    memset(chain_reserve(&from, CHUNK_BYTES), 'y', CHUNK_BYTES);
+    chain_commit(&from, CHUNK_BYTES);
+    struct chunk *chunk = from.head;
+    chain_move(&f->c, &from);
+    assert_ptr_equal(f->c.tail, chunk);
+    assert_int_equal(f->c.len_bytes, CHUNK_BYTES + 1);
+}
+
+static void test_pool_is_bounded(void **state) {
+    struct fixture *f = *state;
+    for (int i = 0; i < CHUNK_POOL_FREE_MAX + 10; i++) {
+        chain_commit(&f->c, (chain_reserve(&f->c, CHUNK_BYTES), CHUNK_BYTES));
+    }
+    chain_clear(&f->c);
+    assert_int_equal(f->pool.free_count, CHUNK_POOL_FREE_MAX);
+}
+
+/* Against a plain buffer, by chance. */
+static void test_against_model(void **state) {
+    struct fixture *f = *state;
+    struct buf model = {0}, got = {0};
+    struct rng rng = {.state = 3};
+    static char bytes[40000];
+    for (size_t i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (char)rng_next(&rng);
+    }
+    int pinned = 0;
+    for (int i = 0; i < 3000; i++) {
+        uint64_t kind = rng_below(&rng, 10);
+        size_t len = rng_below(&rng, kind < 7 ? 200 : sizeof bytes);
+        if (kind < 5 || kind == 7) {
+            chain_append(&f->c, bytes, len);
+            buf_append(&model, bytes, len);
+        } else if (kind == 5) {
+            chain_append_pinned(&f->c, slice_of(bytes, len), count_release, &f->released);
+            buf_append(&model, bytes, len);
+            pinned++;
+        } else if (kind == 6) {
+            struct chain_mark mark = chain_mark(&f->c);
+            chain_append(&f->c, bytes, sizeof bytes);
+            chain_rewind(&f->c, mark);
+        } else {
+            len = MIN(len, model.len);
+            chain_consume(&f->c, len);
+            buf_consume(&model, len);
+        }
+        if (i % 50 == 0) {
+            read_all(&f->c, &got);
+            assert_true(slice_eq(buf_slice(&got), buf_slice(&model)));
+        }
+    }
+    chain_clear(&f->c);
+    assert_int_equal(f->released, pinned);
+    buf_free(&model);
+    buf_free(&got);
+}
+
+int main(void) {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        T(test_append_and_consume),
+        T(test_bytes_do_not_move),
+        T(test_reserve_full_chunk),
+        T(test_pinned_is_released_once_sent),
+        T(test_empty_pinned_is_released_at_once),
+        T(test_rewind),
+        T(test_rewind_keeps_what_was_sent),
+        T(test_move),
+        T(test_move_of_what_does_not_fit),
+        T(test_pool_is_bounded),
+        T(test_against_model),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
