@@ -14,7 +14,8 @@ enum {
     BIND_ADDRESSES_MAX = 16, /* leaves room for the unix socket among NET_LISTENERS_MAX */
     OUTPUT_CLASSES = 3,
 };
-STATIC_ASSERT((int)BIND_ADDRESSES_MAX < (int)NET_LISTENERS_MAX, "a shard takes every address and a socket");
+STATIC_ASSERT((int)BIND_ADDRESSES_MAX < (int)NET_LISTENERS_MAX,
+              "a shard takes every address and a socket");
 
 static bool refuse(char why[OPTION_WHY_CHARS_MAX], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
