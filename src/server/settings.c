@@ -10,7 +10,7 @@ static void destroy(struct settings *s) {
     mem_free(s);
 }
 
-static enum evict_policy policy_named(const char *name) {
+static enum evict_policy evict_policy_named(const char *name) {
     static const char *const names[] = {
         [EVICT_NONE] = "noeviction",
         [EVICT_ALL_LRU] = "allkeys-lru",
@@ -58,7 +58,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     };
     s->keyspace = (struct keyspace_params){
         .maxmemory_bytes = config_memory(c, "maxmemory"),
-        .policy = policy_named(config_text(c, "maxmemory-policy")),
+        .policy = evict_policy_named(config_text(c, "maxmemory-policy")),
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
     };
     s->databases = (uint32_t)config_int(c, "databases");
