@@ -29,7 +29,10 @@ bool num_parse_u64(struct slice text, uint64_t *out) {
 }
 
 bool num_parse_i64(struct slice text, int64_t *out) {
-    bool negative = text.len > 0 && text.ptr[0] == '-';
+    if (text.len == 0) {
+        return false;
+    }
+    bool negative = text.ptr[0] == '-';
     uint64_t magnitude;
     if (!parse_magnitude(text.ptr + negative, text.len - negative, &magnitude)) {
         return false;
@@ -149,15 +152,20 @@ bool num_parse_span_ms(struct slice text, int64_t unit_ms, int64_t *out_ms) {
     return true;
 }
 
+static size_t count_digits(uint64_t value) {
+    size_t count = 1;
+    for (uint64_t limit = 10; value >= limit; limit *= 10) {
+        if (++count == NUM_I64_CHARS_MAX) {
+            break; /* the next limit would not fit */
+        }
+    }
+    return count;
+}
+
 size_t num_format_u64(char *out, uint64_t value) {
-    char reversed[NUM_I64_CHARS_MAX];
-    size_t len = 0;
-    do {
-        reversed[len++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (size_t i = 0; i < len; i++) {
-        out[i] = reversed[len - 1 - i];
+    size_t len = count_digits(value);
+    for (size_t i = len; i-- > 0; value /= 10) {
+        out[i] = (char)('0' + value % 10);
     }
     return len;
 }

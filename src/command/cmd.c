@@ -10,6 +10,9 @@
  * 2. A miss is recorded at most once a key and run. */
 #include "command/command.h"
 
+#include <limits.h>
+#include <stdio.h>
+
 #include "base/num.h"
 #include "command/dispatch.h"
 #include "command/errors.h"
@@ -138,6 +141,61 @@ bool cmd_arg_i64(struct cmd *c, uint32_t arg, int64_t *out) {
         return false;
     }
     return true;
+}
+
+bool cmd_arg_int(struct cmd *c, uint32_t arg, const char *error, int *out) {
+    int64_t value;
+    bool is_number = num_parse_i64(c->argv[arg], &value);
+    if (is_number && value >= INT_MIN && value <= INT_MAX) {
+        *out = (int)value;
+        return true;
+    }
+    if (error) {
+        resp_error(c->w, slice_str(error));
+    } else if (is_number) {
+        resp_errorf(c->w, "ERR value is out of range, value must between %d and %d", INT_MIN,
+                    INT_MAX);
+    } else {
+        resp_error(c->w, ERR_NOT_INTEGER);
+    }
+    return false;
+}
+
+/* The command's name in capitals, as it was sent; zero-terminated. */
+static const char *upper_name(const struct cmd *c, char out[64]) {
+    size_t len = MIN(c->argv[0].len, 63);
+    for (size_t i = 0; i < len; i++) {
+        char ch = c->argv[0].ptr[i];
+        out[i] = (char)(ch >= 'a' && ch <= 'z' ? ch - 'a' + 'A' : ch);
+    }
+    out[len] = 0;
+    return out;
+}
+
+void cmd_help(struct cmd *c, const char *const *lines) {
+    char name[64], head[128];
+    uint64_t count = 0;
+    while (lines[count]) {
+        count++;
+    }
+    int len = snprintf(head, sizeof head,
+                       "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+                       upper_name(c, name));
+    resp_array(c->w, count + 3);
+    resp_simple(c->w, slice_of(head, (size_t)len));
+    for (uint64_t i = 0; i < count; i++) {
+        resp_simple(c->w, slice_str(lines[i]));
+    }
+    resp_simple(c->w, SLICE("HELP"));
+    resp_simple(c->w, SLICE("    Show this list."));
+}
+
+void cmd_unknown_subcommand(struct cmd *c) {
+    char name[64];
+    resp_errorf(c->w,
+                "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try %s HELP.",
+                (int)strnlen(c->argv[1].ptr, MIN(c->argv[1].len, 128)), c->argv[1].ptr,
+                upper_name(c, name));
 }
 
 bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute, bool positive,

@@ -27,9 +27,10 @@ enum command_flag {
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
-    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, a partition at a time: an EXEC
-                                 with it holds all locks, as it may not take a further one */
     CMD_PROTECTED = 1 << 16,  /* refused unless enable-debug-command allows it: DEBUG */
+    CMD_VISITS = 1 << 16,     /* looks into other partitions: an EXEC with it locks them all */
+    CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
+    CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
 };
 
 /* ACL categories, as ACL CAT names them. */
@@ -126,6 +127,12 @@ static inline bool cmd_arg_is(const struct cmd *c, uint32_t arg, struct slice wo
  * overflow or, with `positive`, values <= 0 replies "invalid expire time in '<command>' command". */
 bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute, bool positive,
                     int64_t *out_ms) MUST_USE;
+/* An argument as a number in the range of int; `error` (NULL = Redis's usual texts) is the reply. */
+bool cmd_arg_int(struct cmd *c, uint32_t arg, const char *error, int *out) MUST_USE;
+/* The reply of a container's HELP: `lines` ends with NULL. */
+void cmd_help(struct cmd *c, const char *const *lines);
+/* "unknown subcommand or wrong number of arguments", for commands whose words are no rows: DEBUG. */
+void cmd_unknown_subcommand(struct cmd *c);
 /* Adds the row behind a key to env->misses unless it stands there or there is no room. False for a key
  * that is no row. Statistics are counted. */
 bool cmd_expect_row(struct cmd *c, const struct key *key);

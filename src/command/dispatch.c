@@ -300,6 +300,7 @@ void dispatch_call(struct cmd *c) {
     c->outcome = CMD_DONE;
     c->row_error = NULL;
     c->env->misses_count = 0;
+    c->env->held = c->held;
     c->spec->fn(c);
     if (UNLIKELY(c->row_error != NULL)) {
         c->outcome = CMD_DONE;

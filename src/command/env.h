@@ -31,7 +31,8 @@ struct client_info {
 };
 
 /* Services of the layers above. All may be called on the shard's thread while locks are held, and
- * none takes a partition's lock, but `info` and `flush_wait`, which are called without. */
+ * none takes a partition's lock but `info`: that hands env->held to the keyspace functions it calls
+ * (NULL, or all partitions, never some). */
 struct host_ops {
     /* INFO: appends the sections named (lower case; none = the default set) to `out`. */
     void (*info)(struct env *env, const struct slice *sections, uint32_t count, struct buf *out);
@@ -57,6 +58,8 @@ struct host_ops {
     void (*unpause)(struct env *env);
     /* The process stops: gracefully, or at once when `now`. Returns, then things end. */
     void (*shutdown)(struct env *env, bool now);
+    /* DEBUG SET-ACTIVE-EXPIRE: whether expired keys are swept, on all shards. */
+    void (*set_active_expire)(struct env *env, bool on);
     /* True when the client connects from this machine, for `enable-debug-command local`. */
     bool (*client_is_local)(struct env *env, struct client *client);
 };
@@ -82,6 +85,7 @@ struct env {
     int64_t now_ms;                  /* wall clock, of this batch */
     int64_t now_us;                  /* monotonic, of this batch */
     uint32_t shard, shards;
+    const struct lockset *held;      /* c->held of the command that runs: for host->info */
     bool over_limit;                 /* memory is past maxmemory and could not be brought below */
     struct row_miss misses[ENV_MISSES_MAX];
     uint32_t misses_count;

@@ -35,7 +35,7 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     bool grows;  /* one has CMD_GROWS */
-    bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
+    bool all;    /* one needs all partitions */
 };
 
 struct watch_key {
@@ -255,7 +255,10 @@ void transaction_queue(struct cmd *c) {
     }
     t->v[t->count++] = q;
     t->grows |= (c->spec->flags & CMD_GROWS) != 0;
-    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
+    /* What looks into partitions besides those of its keys would lock them in turn while EXEC holds
+     * others: against the order of locking. */
+    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_VISITS)) ||
+              (c->keys_count == 0 && (c->spec->flags & (CMD_READ | CMD_WRITE)));
     select_ahead(t, c);
     atomic_store_explicit(&client->multi_count, t->count, memory_order_relaxed);
 }
@@ -428,25 +431,25 @@ static void unwatch_command(struct cmd *c) {
 
 const struct command transaction_commands[] = {
     {.name = "multi", .fn = multi_command, .arity = 1,
-     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
+     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
      .group = "transactions", .since = "1.2.0", .complexity = "O(1)",
      .summary = "Begins a transaction: commands that follow are queued.", .syntax = ""},
-    {.name = "exec", .fn = transaction_exec, .arity = 1, .flags = ROW_FLAGS | CMD_NOT_QUEUED,
+    {.name = "exec", .fn = transaction_exec, .arity = 1, .flags = ROW_FLAGS | CMD_SKIP_SLOWLOG | CMD_NOT_QUEUED,
      .acl = ACL_TRANSACTION, .group = "transactions", .since = "1.2.0",
      .complexity = "That of the queued commands",
      .summary = "Runs the queued commands as one.", .syntax = ""},
     {.name = "discard", .fn = discard_command, .arity = 1,
-     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
+     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
      .group = "transactions", .since = "2.0.0",
      .complexity = "O(N), N being the number of queued commands",
      .summary = "Drops the queued commands and ends the transaction.", .syntax = ""},
     {.name = "watch", .fn = watch_command, .arity = -2,
-     .flags = ROW_FLAGS | CMD_FAST | CMD_NOT_QUEUED, .keys = {1, -1, 1}, .acl = ACL_TRANSACTION,
+     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .keys = {1, -1, 1}, .acl = ACL_TRANSACTION,
      .on_row = ON_ROW_READ, .group = "transactions", .since = "2.2.0",
      .complexity = "O(1) a key",
      .summary = "Makes the next EXEC depend on the keys staying as they are.",
      .syntax = "key [key ...]"},
-    {.name = "unwatch", .fn = unwatch_command, .arity = 1, .flags = ROW_FLAGS | CMD_FAST,
+    {.name = "unwatch", .fn = unwatch_command, .arity = 1, .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST,
      .acl = ACL_TRANSACTION, .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
      .summary = "Forgets all watched keys.", .syntax = ""},
     {.name = NULL},

@@ -17,7 +17,8 @@ static inline void buf_append_slice(struct buf *b, struct slice s) {
     buf_append(b, s.ptr, s.len);
 }
 void buf_append_char(struct buf *b, char c);
-void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void buf_printf(struct buf *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3), nonnull(2)));
 /* Drops the first `count` bytes, moving the rest down. */
 void buf_consume(struct buf *b, size_t count);
 static inline struct slice buf_slice(const struct buf *b) {

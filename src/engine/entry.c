@@ -7,7 +7,8 @@
 
 STATIC_ASSERT(ENTRY_INLINE_BYTES_MAX <= UINT16_MAX, "an in-place value's length has two bytes");
 STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are copied in memory order");
-STATIC_ASSERT(sizeof(struct entry_origin) == 8, "no padding");
+STATIC_ASSERT(sizeof(struct entry_origin) == ENTRY_ORIGIN_BYTES, "no padding");
+STATIC_ASSERT(VALUE_TYPES_COUNT - 1 <= ENTRY_TYPE_MASK, "three bits of type");
 
 #define EXPIRE_FIELD_NEVER ((1ull << 48) - 1)
 
@@ -61,39 +62,38 @@ static void write_pointer(struct entry *e, void *pointer) {
 }
 
 static void write_vlen(struct entry *e, size_t len) {
-    char *key_at = (char *)e + entry_header_bytes(e->flags);
+    char *key_at = (char *)e + entry_header_bytes(e->head);
     uint16_t vlen = (uint16_t)len;
-    if (e->flags & ENTRY_VLEN_2) {
+    if (e->head & ENTRY_FORM_MASK) {
         memcpy(key_at - 2, &vlen, 2);
     } else {
         key_at[-1] = (char)vlen;
     }
 }
 
-static unsigned flags_for(struct slice key, int64_t expire_ms, struct entry_origin origin) {
+static unsigned head_for(struct slice key, int64_t expire_ms, struct entry_origin origin) {
     return (expire_ms != EXPIRE_NEVER ? ENTRY_HAS_EXPIRE : 0) |
            (origin.mapping ? ENTRY_HAS_ORIGIN : 0) | (key.len > UINT8_MAX ? ENTRY_KLEN_4 : 0);
 }
 
 /* An entry with everything but its value, for which there are at least `value_bytes`. */
-static struct entry *create(enum value_type type, unsigned flags, struct slice key,
+static struct entry *create(enum value_type type, unsigned head, struct slice key,
                             size_t value_bytes, int64_t expire_ms, struct entry_origin origin) {
     ASSERT(key.len <= ENTRY_KEY_BYTES_MAX);
-    size_t header = entry_header_bytes(flags);
+    size_t header = entry_header_bytes(head);
     struct entry *e = mem_alloc(mem_good_size(header + key.len + value_bytes));
-    e->kind = (uint8_t)type;
-    e->flags = (uint8_t)flags;
+    e->head = (uint8_t)(head | type);
     char *at = (char *)e->rest;
-    if (flags & ENTRY_HAS_EXPIRE) {
+    if (head & ENTRY_HAS_EXPIRE) {
         write_expire(e, expire_ms);
         at += ENTRY_EXPIRE_BYTES;
     }
-    if (flags & ENTRY_HAS_ORIGIN) {
+    if (head & ENTRY_HAS_ORIGIN) {
         memcpy(at, &origin, sizeof origin);
         at += sizeof origin;
     }
     uint32_t klen = (uint32_t)key.len;
-    memcpy(at, &klen, flags & ENTRY_KLEN_4 ? 4 : 1);
+    memcpy(at, &klen, head & ENTRY_KLEN_4 ? 4 : 1);
     write_bytes((char *)e + header, key);
     return e;
 }
@@ -101,32 +101,31 @@ static struct entry *create(enum value_type type, unsigned flags, struct slice k
 /* Bytes of the allocation in use. */
 static size_t used_bytes(const struct entry *e) {
     struct slice key = entry_key(e);
-    size_t value =
-        e->flags & ENTRY_POINTER ? sizeof(void *) : entry_string(e).len; /* 0 when absent */
-    return entry_header_bytes(e->flags) + key.len + value;
+    size_t value = entry_has_pointer(e) ? sizeof(void *) : entry_string(e).len; /* 0 when absent */
+    return entry_header_bytes(e->head) + key.len + value;
 }
 
 /* --- reading --- */
 
 struct entry_origin entry_origin(const struct entry *e) {
     struct entry_origin origin = {0, 0};
-    if (e->flags & ENTRY_HAS_ORIGIN) {
-        memcpy(&origin, e->rest + (e->flags & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0),
+    if (e->head & ENTRY_HAS_ORIGIN) {
+        memcpy(&origin, e->rest + (e->head & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0),
                sizeof origin);
     }
     return origin;
 }
 
 void *entry_value(const struct entry *e) {
-    ASSERT(e->kind != VALUE_STRING);
-    return e->flags & ENTRY_POINTER ? entry_pointer(e) : NULL;
+    ASSERT(entry_type(e) != VALUE_STRING);
+    return entry_has_pointer(e) ? entry_pointer(e) : NULL;
 }
 
 size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
     size_t bytes = mem_size(e);
-    if (e->flags & ENTRY_POINTER) {
-        bytes += e->kind == VALUE_HASH ? hash_memory_bytes(entry_pointer(e), samples)
-                                       : mem_size(entry_pointer(e));
+    if (entry_has_pointer(e)) {
+        bytes += entry_type(e) == VALUE_HASH ? hash_memory_bytes(entry_pointer(e), samples)
+                                             : mem_size(entry_pointer(e));
     }
     return bytes;
 }
@@ -135,17 +134,17 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
 
 struct entry *entry_create_string(struct slice key, struct slice value, int64_t expire_ms,
                                   struct entry_origin origin) {
-    unsigned flags = flags_for(key, expire_ms, origin);
+    unsigned head = head_for(key, expire_ms, origin);
     if (value.len > ENTRY_INLINE_BYTES_MAX) {
         struct blob *b = blob_create(value.len, value.len);
         write_bytes(b->bytes, value);
-        struct entry *e = create(VALUE_STRING, flags | ENTRY_POINTER, key, sizeof(void *),
-                                 expire_ms, origin);
+        struct entry *e =
+            create(VALUE_STRING, head | ENTRY_POINTER, key, sizeof(void *), expire_ms, origin);
         write_pointer(e, b);
         return e;
     }
-    flags |= value.len > UINT8_MAX ? ENTRY_VLEN_2 : 0;
-    struct entry *e = create(VALUE_STRING, flags, key, value.len, expire_ms, origin);
+    head |= value.len > UINT8_MAX ? ENTRY_VLEN_2 : ENTRY_VLEN_1;
+    struct entry *e = create(VALUE_STRING, head, key, value.len, expire_ms, origin);
     write_vlen(e, value.len);
     write_bytes(value_at(e), value);
     return e;
@@ -154,9 +153,8 @@ struct entry *entry_create_string(struct slice key, struct slice value, int64_t 
 struct entry *entry_create_value(struct slice key, enum value_type type, void *value,
                                  int64_t expire_ms, struct entry_origin origin) {
     ASSERT(type != VALUE_STRING && (type == VALUE_ABSENT) == (value == NULL));
-    unsigned flags = flags_for(key, expire_ms, origin) | (value ? ENTRY_POINTER : 0);
-    struct entry *e =
-        create(type, flags, key, value ? sizeof(void *) : 0, expire_ms, origin);
+    unsigned head = head_for(key, expire_ms, origin) | (value ? ENTRY_POINTER : ENTRY_VLEN_1);
+    struct entry *e = create(type, head, key, value ? sizeof(void *) : 0, expire_ms, origin);
     if (value) {
         write_pointer(e, value);
     } else {
@@ -167,16 +165,15 @@ struct entry *entry_create_value(struct slice key, enum value_type type, void *v
 
 struct entry *entry_copy(const struct entry *e, struct slice key, int64_t expire_ms,
                          struct entry_origin origin) {
-    if (e->kind == VALUE_STRING) {
+    if (entry_type(e) == VALUE_STRING) {
         struct entry *copy = entry_create_string(key, entry_string(e), expire_ms, origin);
-        copy->flags |= e->flags & ENTRY_RAW;
-        return copy;
+        return entry_is_raw(e) ? entry_resize_string(copy, entry_string(e).len) : copy;
     }
     void *value = NULL;
-    if (e->kind == VALUE_HASH) {
+    if (entry_type(e) == VALUE_HASH) {
         value = hash_copy(entry_pointer(e));
     }
-    ASSERT(value || e->kind == VALUE_ABSENT);
+    ASSERT(value || entry_type(e) == VALUE_ABSENT);
     return entry_create_value(key, entry_type(e), value, expire_ms, origin);
 }
 
@@ -184,9 +181,9 @@ void entry_destroy(struct entry *e) {
     if (!e) {
         return;
     }
-    if (e->flags & ENTRY_POINTER) {
-        ASSERT(e->kind == VALUE_STRING || e->kind == VALUE_HASH);
-        if (e->kind == VALUE_HASH) {
+    if (entry_has_pointer(e)) {
+        ASSERT(entry_type(e) == VALUE_STRING || entry_type(e) == VALUE_HASH);
+        if (entry_type(e) == VALUE_HASH) {
             hash_destroy(entry_pointer(e));
         } else {
             blob_unref(entry_pointer(e));
@@ -198,7 +195,7 @@ void entry_destroy(struct entry *e) {
 /* --- changing --- */
 
 bool entry_set_expire(struct entry *e, int64_t expire_ms) {
-    if (e->flags & ENTRY_HAS_EXPIRE) {
+    if (e->head & ENTRY_HAS_EXPIRE) {
         write_expire(e, expire_ms);
         return true;
     }
@@ -213,40 +210,38 @@ static bool set_blob(struct entry *e, struct slice value) {
     }
     write_bytes(b->bytes, value);
     b->len = value.len;
-    e->flags &= (uint8_t)~ENTRY_RAW;
     return true;
 }
 
 bool entry_set_string(struct entry *e, struct slice value) {
-    ASSERT(e->kind == VALUE_STRING);
-    if (e->flags & ENTRY_POINTER) {
+    ASSERT(entry_type(e) == VALUE_STRING);
+    if (entry_has_pointer(e)) {
         return set_blob(e, value);
+    }
+    if (entry_is_raw(e)) {
+        return false; /* it has room to spare, which SET gives back */
     }
     struct slice old = entry_string(e);
     if (old.len != value.len) {
-        if (value.len > (e->flags & ENTRY_VLEN_2 ? ENTRY_INLINE_BYTES_MAX : UINT8_MAX) ||
-            e->flags & ENTRY_RAW) {
-            return false;
-        }
         size_t used = used_bytes(e);
-        if (mem_good_size(used) != mem_good_size(used - old.len + value.len)) {
+        if (value.len > (e->head & ENTRY_VLEN_2 ? ENTRY_INLINE_BYTES_MAX : UINT8_MAX) ||
+            mem_good_size(used) != mem_good_size(used - old.len + value.len)) {
             return false;
         }
         write_vlen(e, value.len);
     }
     write_bytes((char *)old.ptr, value);
-    e->flags &= (uint8_t)~ENTRY_RAW;
     return true;
 }
 
 struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms) {
     struct entry_origin origin = entry_origin(e);
-    unsigned keep = e->flags & (ENTRY_VLEN_2 | ENTRY_POINTER | ENTRY_RAW);
+    unsigned form = e->head & ENTRY_FORM_MASK;
     const char *value = value_at(e);
-    size_t len = e->flags & ENTRY_POINTER ? sizeof(void *) : entry_string(e).len;
+    size_t len = entry_has_pointer(e) ? sizeof(void *) : entry_string(e).len;
     struct entry *moved =
-        create(entry_type(e), flags_for(key, expire_ms, origin) | keep, key, len, expire_ms, origin);
-    if (!(keep & ENTRY_POINTER)) {
+        create(entry_type(e), head_for(key, expire_ms, origin) | form, key, len, expire_ms, origin);
+    if (form != ENTRY_POINTER) {
         write_vlen(moved, len);
     }
     write_bytes(value_at(moved), slice_of(value, len));
@@ -275,9 +270,9 @@ static struct entry *own_blob(struct entry *e, size_t len) {
     }
     struct entry_origin origin = entry_origin(e);
     int64_t expire_ms = entry_expire_ms(e);
-    unsigned flags = flags_for(entry_key(e), expire_ms, origin) | ENTRY_POINTER;
+    unsigned head = head_for(entry_key(e), expire_ms, origin) | ENTRY_POINTER;
     struct entry *moved =
-        create(VALUE_STRING, flags, entry_key(e), sizeof(void *), expire_ms, origin);
+        create(VALUE_STRING, head, entry_key(e), sizeof(void *), expire_ms, origin);
     write_pointer(moved, fresh);
     mem_free(e);
     return moved;
@@ -287,26 +282,25 @@ static struct entry *own_blob(struct entry *e, size_t len) {
 static struct entry *own_room(struct entry *e, size_t len) {
     struct slice old = entry_string(e);
     size_t before = used_bytes(e) - old.len;
-    if (before + len <= mem_size(e) && (e->flags & ENTRY_VLEN_2 || len <= UINT8_MAX)) {
+    if (entry_is_raw(e) && before + len <= mem_size(e)) {
         return e;
     }
     struct entry_origin origin = entry_origin(e);
     int64_t expire_ms = entry_expire_ms(e);
-    unsigned flags = flags_for(entry_key(e), expire_ms, origin);
+    unsigned head = head_for(entry_key(e), expire_ms, origin) | ENTRY_RAW;
     size_t room = MIN(with_room(len), ENTRY_INLINE_BYTES_MAX);
-    flags |= room > UINT8_MAX ? ENTRY_VLEN_2 : 0;
-    struct entry *moved = create(VALUE_STRING, flags, entry_key(e), room, expire_ms, origin);
+    struct entry *moved = create(VALUE_STRING, head, entry_key(e), room, expire_ms, origin);
     write_bytes(value_at(moved), slice_of(old.ptr, MIN(old.len, len)));
     mem_free(e);
     return moved;
 }
 
 struct entry *entry_resize_string(struct entry *e, size_t len) {
-    ASSERT(e->kind == VALUE_STRING);
+    ASSERT(entry_type(e) == VALUE_STRING);
     size_t old_len = entry_string(e).len;
     char *bytes;
     /* What became a blob stays one: it would only grow again. */
-    if (len > ENTRY_INLINE_BYTES_MAX || e->flags & ENTRY_POINTER) {
+    if (len > ENTRY_INLINE_BYTES_MAX || entry_has_pointer(e)) {
         e = own_blob(e, len);
         entry_blob(e)->len = len;
         bytes = entry_blob(e)->bytes;
@@ -318,6 +312,5 @@ struct entry *entry_resize_string(struct entry *e, size_t len) {
     if (len > old_len) {
         memset(bytes + old_len, 0, len - old_len);
     }
-    e->flags |= ENTRY_RAW;
     return e;
 }

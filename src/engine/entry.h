@@ -3,8 +3,10 @@
 /* One key and its value: a single allocation of variable layout. The same entries hold the fields of
  * large hashes (key = field).
  *
- *     kind  flags  [expire:6] [origin:8] klen:1|4  [vlen:1|2]  key...  value...
- *     u8    u8      ms         store      by flags   by flags          in place, or 8 bytes: pointer
+ *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2]  key...  value...
+ *     u8    ms         store       by head   by head             in place, or 8 bytes: pointer
+ *
+ *     head: | form of the value:2 | klen 4:1 | origin:1 | expire:1 | type:3 |
  *
  * 1. A string value lies in place up to ENTRY_INLINE_BYTES_MAX, else in a `struct blob` of its own,
  *    which has a reference count so that a reply can pin it. Other types: a pointer to the value.
@@ -37,7 +39,7 @@ enum value_type {
     VALUE_ZSET,
     VALUE_HASH,
     VALUE_STREAM,
-    VALUE_ABSENT, /* remembered: the store has no such row. Not a key to anybody but the store path */
+    VALUE_ABSENT, /* remembered: the store has no such row; a key to the store path alone */
     VALUE_TYPES_COUNT
 };
 
@@ -47,17 +49,22 @@ struct entry_origin {
     uint32_t generation; /* of the mapping, at the fill */
 };
 
-enum entry_flags { /* which fields of the layout there are */
-    ENTRY_HAS_EXPIRE = 1,
-    ENTRY_HAS_ORIGIN = 2,
-    ENTRY_KLEN_4 = 4,
-    ENTRY_VLEN_2 = 8,   /* of an in-place value: two bytes of length, else one */
-    ENTRY_POINTER = 16, /* instead of a length and a value in place */
-    ENTRY_RAW = 32,
+/* Bits of the head. */
+enum {
+    ENTRY_TYPE_MASK = 7,
+    ENTRY_HAS_EXPIRE = 1 << 3,
+    ENTRY_HAS_ORIGIN = 1 << 4,
+    ENTRY_KLEN_4 = 1 << 5, /* else 1 */
+    ENTRY_FORM_MASK = 3 << 6,
+    ENTRY_VLEN_1 = 0 << 6,  /* in place, one byte of length */
+    ENTRY_VLEN_2 = 1 << 6,  /* in place, two bytes of length */
+    ENTRY_RAW = 2 << 6,     /* the same, and made by APPEND or SETRANGE */
+    ENTRY_POINTER = 3 << 6, /* 8 bytes of pointer and no length */
 };
 
-struct entry { /* a view of the bytes above, never allocated by its size */
-    uint8_t kind, flags;
+/* A view of the bytes above, never allocated by its size. */
+struct entry {
+    uint8_t head;
     uint8_t rest[];
 };
 
@@ -76,7 +83,7 @@ void blob_unref(void *blob);
 
 /* --- reading --- */
 static inline enum value_type entry_type(const struct entry *e) {
-    return (enum value_type)e->kind;
+    return (enum value_type)(e->head & ENTRY_TYPE_MASK);
 }
 static inline struct slice entry_key(const struct entry *e);
 /* EXPIRE_NEVER when there is none. */
@@ -87,9 +94,9 @@ struct entry_origin entry_origin(const struct entry *e);
 static inline struct slice entry_string(const struct entry *e);
 /* The blob behind a string, to pin it; NULL when the value lies in place. */
 static inline struct blob *entry_blob(const struct entry *e);
-/* True once APPEND or SETRANGE made it: OBJECT ENCODING says "raw". */
+/* True once APPEND or SETRANGE made it, and for all that is not in place: OBJECT ENCODING says "raw". */
 static inline bool entry_is_raw(const struct entry *e) {
-    return e->flags & ENTRY_RAW;
+    return e->head >= ENTRY_RAW;
 }
 /* Other types: the value (struct hash * for VALUE_HASH). */
 void *entry_value(const struct entry *e);
@@ -121,17 +128,29 @@ struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms);
 struct entry *entry_resize_string(struct entry *e, size_t len);
 
 /* --- layout --- */
-enum { ENTRY_EXPIRE_BYTES = 6 };
+enum { ENTRY_EXPIRE_BYTES = 6, ENTRY_ORIGIN_BYTES = 8 };
 
-static inline size_t entry_header_bytes(unsigned flags) {
-    return 2 + (flags & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0) +
-           (flags & ENTRY_HAS_ORIGIN ? sizeof(struct entry_origin) : 0) +
-           (flags & ENTRY_KLEN_4 ? 4 : 1) +
-           (flags & ENTRY_POINTER ? 0 : flags & ENTRY_VLEN_2 ? 2 : 1);
+static inline size_t entry_klen_bytes(unsigned head) {
+    return head & ENTRY_KLEN_4 ? 4 : 1;
+}
+static inline size_t entry_vlen_bytes(unsigned head) {
+    return (size_t)(0x0221 >> (head >> 6) * 4 & 3); /* a digit a form, the first one last */
+}
+/* What stands before the length of the key. */
+static inline size_t entry_prefix_bytes(unsigned head) {
+    return 1 + (head & ENTRY_HAS_EXPIRE ? ENTRY_EXPIRE_BYTES : 0) +
+           (head & ENTRY_HAS_ORIGIN ? ENTRY_ORIGIN_BYTES : 0);
+}
+/* What stands before the key. */
+static inline size_t entry_header_bytes(unsigned head) {
+    return entry_prefix_bytes(head) + entry_klen_bytes(head) + entry_vlen_bytes(head);
+}
+static inline bool entry_has_pointer(const struct entry *e) {
+    return (e->head & ENTRY_FORM_MASK) == ENTRY_POINTER;
 }
 
 static inline int64_t entry_expire_ms(const struct entry *e) {
-    if (!(e->flags & ENTRY_HAS_EXPIRE)) {
+    if (!(e->head & ENTRY_HAS_EXPIRE)) {
         return EXPIRE_NEVER;
     }
     uint64_t ms = 0;
@@ -144,15 +163,12 @@ static inline bool entry_is_expired(const struct entry *e, int64_t now_ms) {
 }
 
 static inline struct slice entry_key(const struct entry *e) {
-    const char *end = (const char *)e + entry_header_bytes(e->flags);
-    const char *klen_at =
-        end - (e->flags & ENTRY_POINTER ? 0 : e->flags & ENTRY_VLEN_2 ? 2 : 1) -
-        (e->flags & ENTRY_KLEN_4 ? 4 : 1);
-    uint32_t klen = (uint8_t)*klen_at;
-    if (e->flags & ENTRY_KLEN_4) {
-        memcpy(&klen, klen_at, 4);
+    const char *at = (const char *)e + entry_prefix_bytes(e->head);
+    uint32_t klen = (uint8_t)*at;
+    if (e->head & ENTRY_KLEN_4) {
+        memcpy(&klen, at, sizeof klen);
     }
-    return slice_of(end, klen);
+    return slice_of(at + entry_klen_bytes(e->head) + entry_vlen_bytes(e->head), klen);
 }
 
 static inline void *entry_pointer(const struct entry *e) {
@@ -163,18 +179,18 @@ static inline void *entry_pointer(const struct entry *e) {
 }
 
 static inline struct blob *entry_blob(const struct entry *e) {
-    return e->kind == VALUE_STRING && e->flags & ENTRY_POINTER ? entry_pointer(e) : NULL;
+    return entry_type(e) == VALUE_STRING && entry_has_pointer(e) ? entry_pointer(e) : NULL;
 }
 
 static inline struct slice entry_string(const struct entry *e) {
-    if (e->flags & ENTRY_POINTER) {
+    if (entry_has_pointer(e)) {
         const struct blob *b = entry_pointer(e);
         return slice_of(b->bytes, b->len);
     }
     struct slice key = entry_key(e);
     uint16_t vlen = (uint8_t)key.ptr[-1];
-    if (e->flags & ENTRY_VLEN_2) {
-        memcpy(&vlen, key.ptr - 2, 2);
+    if (e->head & ENTRY_FORM_MASK) {
+        memcpy(&vlen, key.ptr - 2, sizeof vlen);
     }
     return slice_of(key.ptr + key.len, vlen);
 }

@@ -27,7 +27,8 @@ bool hash_delete(struct hash *h, struct slice field);
 struct hash_iter {
     uint64_t at, sub;
 };
-bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field, struct slice *value);
+bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field,
+               struct slice *value);
 /* HSCAN: calls fn for at least `count` fields where there are that many, returns the next cursor, 0 at
  * the end. A packed hash is returned whole. Every field there throughout is returned. */
 uint64_t hash_scan(const struct hash *h, uint64_t cursor, uint64_t count,

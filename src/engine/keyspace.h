@@ -20,12 +20,12 @@ struct keyspace {
     uint64_t seed;
     uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
     uint32_t partition_bits;
-    bool locking; /* false with one shard: locks are elided */
+    bool locking;               /* false with one shard: locks are elided */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples;
     _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
-    _Atomic int64_t now_s; /* coarse, for the policy bytes: set by shards */
+    _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
     struct partition *partitions[];
 };
 
@@ -76,8 +76,9 @@ void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
  * until at least `count` buckets' entries were visited, returns the next cursor (0 = done). Takes
  * each partition's lock in turn unless `held` has it (NULL = none). */
 typedef void (*keyspace_scan_fn)(void *arg, struct partition *p, struct entry *e);
-uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t cursor,
-                       uint64_t count, int64_t now_ms, keyspace_scan_fn fn, void *arg);
+uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned db,
+                       uint64_t cursor, uint64_t count, int64_t now_ms, keyspace_scan_fn fn,
+                       void *arg);
 
 /* Keys and keys with a TTL of a database; each partition is locked in turn unless `held`. */
 void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t *keys,

@@ -7,7 +7,7 @@
 #include "engine/partition_internal.h"
 
 enum {
-    SWEEP_BATCH_MAX = 64, /* expired entries a bucket; more wait for the next round */
+    SWEEP_BATCH_MAX = 64,     /* expired entries a bucket; more wait for the next round */
     SWEEP_AGAIN_PERCENT = 25, /* of the entries with a TTL seen: then sweeping goes on at once */
 };
 
@@ -40,7 +40,7 @@ static bool is_large(const struct entry *e) {
 
 void part_discard(struct partition *p, struct entry *e) {
     lock_assert_held(&p->lock);
-    if (e && e->flags & ENTRY_POINTER && is_large(e)) {
+    if (e && entry_has_pointer(e) && is_large(e)) {
         drain_add(p, NULL, e);
     } else {
         entry_destroy(e);

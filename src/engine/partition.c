@@ -146,8 +146,8 @@ static bool overwrite(struct table *t, struct table_ref ref, struct slice value,
                       int64_t expire_ms) {
     struct entry *e = table_entry(ref);
     bool expires = expire_ms != EXPIRE_NEVER;
-    if (entry_type(e) != VALUE_STRING || e->flags & ENTRY_HAS_ORIGIN ||
-        (expires && !(e->flags & ENTRY_HAS_EXPIRE)) || !entry_set_string(e, value)) {
+    if (entry_type(e) != VALUE_STRING || e->head & ENTRY_HAS_ORIGIN ||
+        (expires && !(e->head & ENTRY_HAS_EXPIRE)) || !entry_set_string(e, value)) {
         return false;
     }
     entry_set_expire(e, expire_ms);

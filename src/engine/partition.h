@@ -15,10 +15,10 @@
 
 enum {
     DATABASES_MAX = 16,
-    FENCES_COUNT = 64,             /* fences a partition; a power of two */
-    DRAIN_STEP_FIELDS = 1024,      /* of a large value being freed, a maintenance step */
+    FENCES_COUNT = 64,              /* fences a partition; a power of two */
+    DRAIN_STEP_FIELDS = 1024,       /* of a large value being freed, a maintenance step */
     DRAIN_BLOB_BYTES = 1024 * 1024, /* a string this large is freed by maintenance */
-    EVICT_BUCKETS_MAX = 4096,      /* looked at for one eviction */
+    EVICT_BUCKETS_MAX = 4096,       /* looked at for one eviction */
     EVICT_SAMPLES_MAX = 64,
 };
 
@@ -49,11 +49,11 @@ struct partition {
     struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
     struct hmap loads;               /* loads in flight: the shard layer's nodes */
     struct fence fences[FENCES_COUNT];
-    struct list drain;               /* detached values and tables being freed in slices */
+    struct list drain; /* detached values and tables being freed in slices */
     uint64_t drain_count;
     uint64_t sweep_cursor[DATABASES_MAX];
     uint64_t evict_cursor[DATABASES_MAX];
-    uint32_t sweep_db;               /* where the sweep goes on */
+    uint32_t sweep_db; /* where the sweep goes on */
     struct rng rng;
     struct partition_stats stats;
 };
@@ -63,7 +63,10 @@ struct partition {
 struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owner);
 void part_destroy(struct partition *p);
 
-enum { FIND_TOUCH = 1, /* update recency or frequency */ FIND_COUNT = 2 /* count a hit or a miss */ };
+enum find_flags {
+    FIND_TOUCH = 1, /* update recency or frequency */
+    FIND_COUNT = 2, /* count a hit or a miss */
+};
 
 /* Finds a live entry. One that expired is removed here (counted, watchers told) and not found.
  * VALUE_ABSENT entries are returned (and count as misses). */
@@ -78,7 +81,8 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
                      int64_t expire_ms);
 /* Replaces the value and keeps TTL and origin; the key must exist and be a string. */
-void part_update_string(struct partition *p, unsigned db, const struct key *key, struct slice value);
+void part_update_string(struct partition *p, unsigned db, const struct key *key,
+                        struct slice value);
 /* Makes the string `len` bytes long, zero-filling what is new, marks it raw and returns its bytes to
  * write to. Creates the key if it does not exist. Amortised growth. */
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,

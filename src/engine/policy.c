@@ -19,12 +19,12 @@ static const struct policy policies[EVICT_POLICIES_COUNT] = {
     [EVICT_ALL_LRU] = {LRU_BITS, .worth = policy_lru_worth, .evicts = true},
     [EVICT_ALL_LFU] = {LFU_BITS, .worth = policy_lfu_worth, .evicts = true},
     [EVICT_ALL_RANDOM] = {LRU_BITS, .worth = random_worth, .evicts = true},
-    [EVICT_VOLATILE_LRU] =
-        {LRU_BITS, .worth = policy_lru_worth, .evicts = true, .volatile_only = true},
-    [EVICT_VOLATILE_LFU] =
-        {LFU_BITS, .worth = policy_lfu_worth, .evicts = true, .volatile_only = true},
-    [EVICT_VOLATILE_RANDOM] =
-        {LRU_BITS, .worth = random_worth, .evicts = true, .volatile_only = true},
+    [EVICT_VOLATILE_LRU] = {LRU_BITS, .worth = policy_lru_worth, .evicts = true,
+                            .volatile_only = true},
+    [EVICT_VOLATILE_LFU] = {LFU_BITS, .worth = policy_lfu_worth, .evicts = true,
+                            .volatile_only = true},
+    [EVICT_VOLATILE_RANDOM] = {LRU_BITS, .worth = random_worth, .evicts = true,
+                               .volatile_only = true},
     [EVICT_VOLATILE_TTL] = {LRU_BITS, .worth = ttl_worth, .evicts = true, .volatile_only = true},
 };
 

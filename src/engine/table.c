@@ -9,11 +9,12 @@
 
 STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tags are matched as one word");
 STATIC_ASSERT((int)SEGMENT_BUCKETS_MAX < (int)SEGMENT_LINES_MAX, "the header takes a line");
-STATIC_ASSERT((int)TABLE_PREFIX_BITS_MAX < (int)TABLE_DEPTH_MAX, "a prefix leaves room for a directory");
+STATIC_ASSERT((int)TABLE_PREFIX_BITS_MAX < (int)TABLE_DEPTH_MAX,
+              "a prefix leaves room for a directory");
 
-#define TAG_LOW_BITS  0x0001010101010101ull
-#define TAG_HIGH_BITS 0x0080808080808080ull
-#define CURSOR_MASK   ((1ull << TABLE_CURSOR_BITS) - 1)
+#define TAG_LOW_BITS         0x0001010101010101ull
+#define TAG_HIGH_BITS        0x0080808080808080ull
+#define CURSOR_MASK          ((1ull << TABLE_CURSOR_BITS) - 1)
 #define HASH_OF_CURSOR_SHIFT (64 - TABLE_CURSOR_BITS)
 
 struct table *table_create(uint64_t seed, unsigned prefix_bits) {

@@ -60,7 +60,7 @@ struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_
 struct key table_key(const struct table *t, struct slice bytes);
 /* Destroys the entries too. Takes NULL. */
 void table_destroy(struct table *t);
-uint64_t table_count(const struct table *t);         /* entries, VALUE_ABSENT included */
+uint64_t table_count(const struct table *t);          /* entries, VALUE_ABSENT included */
 uint64_t table_count_volatile(const struct table *t); /* entries with a TTL */
 uint64_t table_count_absent(const struct table *t);
 /* Bytes of index: directory, segments. */
@@ -107,7 +107,8 @@ struct table_ref table_random(const struct table *t, struct rng *rng);
 /* Takes entries out of a table that nobody will look into any more, whole segments until at least
  * `limit`, and gives each to fn to own. Returns true when the table is empty; only table_drain,
  * table_count and table_destroy may be called on it from then on. */
-bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct entry *e), void *arg);
+bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct entry *e),
+                 void *arg);
 
 /* Panics unless every invariant holds: counts, tags, homes, displacement, directory. O(n), tests. */
 void table_check(const struct table *t);

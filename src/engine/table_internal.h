@@ -22,7 +22,7 @@ struct table {
     uint64_t seed;
     uint64_t count, count_volatile, count_absent;
     size_t index_bytes;
-    uint64_t drained;                              /* directory words emptied by table_drain */
+    uint64_t drained;                                /* directory words emptied by table_drain */
     uint32_t segments_at_depth[TABLE_DEPTH_MAX + 1]; /* the directory halves when the last is 0 */
 };
 

@@ -178,9 +178,8 @@ static void merge(struct table *t, uint64_t hash, struct segment *s, struct segm
     batch_init(&all, s->count + o->count);
     batch_add(&all, t, s);
     batch_add(&all, t, o);
-    struct segment *built =
-        segment_build(all.entries, all.count, segment_size_for(all.count), t->prefix_bits,
-                      s->depth - 1u, false);
+    struct segment *built = segment_build(all.entries, all.count, segment_size_for(all.count),
+                                          t->prefix_bits, s->depth - 1u, false);
     batch_free(&all);
     if (!built) {
         return;

@@ -29,6 +29,11 @@ static inline size_t put_header(char *at, char type, uint64_t count) {
         at[1] = (char)('0' + count);
         return 2 + put_crlf(at + 2);
     }
+    if (LIKELY(count < 100)) {
+        at[1] = (char)('0' + count / 10);
+        at[2] = (char)('0' + count % 10);
+        return 3 + put_crlf(at + 3);
+    }
     size_t len = 1 + num_format_u64(at + 1, count);
     return len + put_crlf(at + len);
 }

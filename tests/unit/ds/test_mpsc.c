@@ -19,7 +19,7 @@ struct message {
 
 static void test_order_of_one_producer(void **state) {
     struct mpsc q;
-    struct message m[5] = {0};
+    struct message m[5] = {{.number = 0}};
     mpsc_init(&q);
     for (int round = 0; round < 3; round++) {
         assert_true(mpsc_empty(&q));
@@ -39,7 +39,7 @@ static void test_order_of_one_producer(void **state) {
 
 static void test_pushes_between_pops(void **state) {
     struct mpsc q;
-    struct message m[100] = {0};
+    struct message m[100] = {{.number = 0}};
     size_t pushed = 0, popped = 0;
     mpsc_init(&q);
     while (popped < ARRAY_COUNT(m)) {
@@ -55,12 +55,14 @@ static void test_pushes_between_pops(void **state) {
  * is not empty, and nothing is lost once the link is there. */
 static void test_half_done_push(void **state) {
     struct mpsc q;
-    struct message m[3] = {0};
+    struct message m[3] = {{.number = 0}};
     mpsc_init(&q);
     mpsc_push(&q, &m[0].node);
     struct mpsc_node *prev = atomic_exchange(&q.head, &m[1].node);
     mpsc_push(&q, &m[2].node);
-    assert_null(mpsc_pop(&q)); /* m[0] cannot leave: its successor is not known */
+    for (int i = 0; i < 3; i++) {
+        assert_null(mpsc_pop(&q)); /* m[0] cannot leave: its successor is not known */
+    }
     assert_false(mpsc_empty(&q));
     atomic_store(&prev->next, &m[1].node);
     for (int i = 0; i < 3; i++) {
@@ -133,7 +135,7 @@ static void *push_and_wake(void *arg) {
  * woken. */
 static void test_no_wakeup_is_lost(void **state) {
     for (int i = 0; i < 300; i++) {
-        struct sleeper s = {0};
+        struct sleeper s = {.asleep = false};
         pthread_t thread;
         mpsc_init(&s.q);
         assert_int_equal(pthread_create(&thread, NULL, push_and_wake, &s), 0);

@@ -1,0 +1,200 @@
+/* Entry layouts at every boundary of key and value length, in-place changes, blobs. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "engine/entry.h"
+#include "engine/hash.h"
+
+static const size_t lengths[] = {0, 1, 63, 127, 254, 255, 256, 257, 8191, 8192, 8193, 65535, 65536};
+enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
+static const struct entry_origin no_origin = {0, 0}, some_origin = {7, 9};
+
+static char *bytes_of(size_t len, unsigned salt) {
+    char *bytes = mem_alloc(len + 1);
+    for (size_t i = 0; i < len; i++) {
+        bytes[i] = (char)(i * 31 + salt);
+    }
+    return bytes;
+}
+
+static void check(const struct entry *e, struct slice key, struct slice value, int64_t expire_ms,
+                  struct entry_origin origin) {
+    assert_int_equal(entry_type(e), VALUE_STRING);
+    assert_true(slice_eq(entry_key(e), key));
+    assert_true(slice_eq(entry_string(e), value));
+    assert_true(entry_expire_ms(e) == expire_ms);
+    assert_int_equal(entry_origin(e).mapping, origin.mapping);
+    assert_int_equal(entry_origin(e).generation, origin.generation);
+    assert_int_equal(entry_blob(e) != NULL, value.len > ENTRY_INLINE_BYTES_MAX);
+    assert_true(entry_memory_bytes(e, 0) >= key.len + value.len + 3);
+}
+
+static void test_layouts(void **state) {
+    for (unsigned k = 0; k < LENGTHS; k++) {
+        for (unsigned v = 0; v < LENGTHS; v++) {
+            char *key_bytes = bytes_of(lengths[k], 1), *value_bytes = bytes_of(lengths[v], 2);
+            struct slice key = slice_of(key_bytes, lengths[k]);
+            struct slice value = slice_of(value_bytes, lengths[v]);
+            for (unsigned form = 0; form < 4; form++) {
+                int64_t expire_ms = form & 1 ? 1700000000123 : EXPIRE_NEVER;
+                struct entry_origin origin = form & 2 ? some_origin : no_origin;
+                struct entry *e = entry_create_string(key, value, expire_ms, origin);
+                check(e, key, value, expire_ms, origin);
+                struct entry *copy = entry_copy(e, SLICE("other"), 5, some_origin);
+                check(copy, SLICE("other"), value, 5, some_origin);
+                entry_destroy(copy);
+                assert_true(entry_set_expire(e, EXPIRE_NEVER));
+                assert_true(entry_expire_ms(e) == EXPIRE_NEVER);
+                assert_int_equal(entry_set_expire(e, 99), form & 1);
+                e = entry_move(e, key, 77);
+                check(e, key, value, 77, origin);
+                entry_destroy(e);
+            }
+            mem_free(key_bytes);
+            mem_free(value_bytes);
+        }
+    }
+    entry_destroy(NULL);
+}
+
+static void test_expiry_range(void **state) {
+    struct entry *e = entry_create_string(SLICE("k"), SLICE("v"), 0, no_origin);
+    assert_true(entry_expire_ms(e) == 0);
+    assert_true(entry_is_expired(e, 0));
+    entry_set_expire(e, -5);
+    assert_true(entry_expire_ms(e) == 0);
+    entry_set_expire(e, ENTRY_EXPIRE_MS_MAX);
+    assert_true(entry_expire_ms(e) == ENTRY_EXPIRE_MS_MAX);
+    entry_set_expire(e, EXPIRE_NEVER - 1);
+    assert_true(entry_expire_ms(e) == ENTRY_EXPIRE_MS_MAX);
+    assert_false(entry_is_expired(e, ENTRY_EXPIRE_MS_MAX - 1));
+    entry_set_expire(e, EXPIRE_NEVER);
+    assert_true(entry_expire_ms(e) == EXPIRE_NEVER);
+    assert_false(entry_is_expired(e, INT64_MAX - 1));
+    entry_destroy(e);
+}
+
+static void test_values(void **state) {
+    struct hash *h = hash_create();
+    const struct hash_limits limits = {128, 64};
+    hash_set(h, SLICE("f"), SLICE("v"), &limits);
+    struct entry *e = entry_create_value(SLICE("key"), VALUE_HASH, h, 5, some_origin);
+    assert_int_equal(entry_type(e), VALUE_HASH);
+    assert_ptr_equal(entry_value(e), h);
+    assert_null(entry_blob(e));
+    struct entry *copy = entry_copy(e, SLICE("copy"), EXPIRE_NEVER, no_origin);
+    assert_ptr_not_equal(entry_value(copy), h);
+    struct slice value;
+    assert_true(hash_get(entry_value(copy), SLICE("f"), &value));
+    assert_true(slice_eq(value, SLICE("v")));
+    e = entry_move(e, SLICE("a longer key"), EXPIRE_NEVER);
+    assert_ptr_equal(entry_value(e), h);
+    entry_destroy(copy);
+    entry_destroy(e);
+    struct entry *absent = entry_create_value(SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
+    assert_int_equal(entry_type(absent), VALUE_ABSENT);
+    assert_null(entry_value(absent));
+    absent = entry_move(absent, SLICE("key"), 8);
+    assert_true(entry_expire_ms(absent) == 8);
+    entry_destroy(absent);
+}
+
+/* Every change in place leaves the neighbours alone: sanitizers see what runs over. */
+static void test_overwrite(void **state) {
+    unsigned in_place = 0;
+    for (size_t from = 0; from < 600; from += 7) {
+        for (size_t to = 0; to < 600; to += 5) {
+            char *old = bytes_of(from, 1), *new = bytes_of(to, 2);
+            struct entry *e =
+                entry_create_string(SLICE("key"), slice_of(old, from), 1234, no_origin);
+            bool done = entry_set_string(e, slice_of(new, to));
+            check(e, SLICE("key"), done ? slice_of(new, to) : slice_of(old, from), 1234,
+                  no_origin);
+            assert_true(done || from != to);
+            in_place += done;
+            entry_destroy(e);
+            mem_free(old);
+            mem_free(new);
+        }
+    }
+    assert_true(in_place > 200);
+}
+
+static void test_blob_overwrite(void **state) {
+    char *big = bytes_of(100000, 1), *other = bytes_of(100000, 2);
+    struct entry *e = entry_create_string(SLICE("k"), slice_of(big, 100000), EXPIRE_NEVER,
+                                          no_origin);
+    struct blob *b = entry_blob(e);
+    assert_true(entry_set_string(e, slice_of(other, 99000)));
+    assert_ptr_equal(entry_blob(e), b);
+    assert_true(slice_eq(entry_string(e), slice_of(other, 99000)));
+    assert_false(entry_set_string(e, slice_of(other, 20000))); /* would waste */
+    assert_false(entry_set_string(e, slice_of(other, 100)));
+    blob_ref(b); /* a reply pins it */
+    assert_false(entry_set_string(e, slice_of(big, 99000)));
+    e = entry_resize_string(e, 99001);
+    assert_ptr_not_equal(entry_blob(e), b);
+    assert_int_equal(b->len, 99000);
+    assert_memory_equal(b->bytes, other, 99000);
+    assert_memory_equal(entry_string(e).ptr, other, 99000);
+    entry_destroy(e);
+    assert_memory_equal(b->bytes, other, 99000);
+    blob_unref(b);
+    mem_free(big);
+    mem_free(other);
+}
+
+static void test_resize(void **state) {
+    struct entry *e = entry_create_string(SLICE("key"), SLICE("ab"), 42, some_origin);
+    assert_false(entry_is_raw(e));
+    size_t len = 2, moves = 0;
+    while (len < 200000) {
+        size_t more = len < 300 ? 1 : 1 + len / 50;
+        struct entry *before = e;
+        struct blob *blob_before = entry_blob(e);
+        e = entry_resize_string(e, len + more);
+        moves += e != before || entry_blob(e) != blob_before;
+        struct slice s = entry_string(e);
+        assert_int_equal(s.len, len + more);
+        for (size_t i = len; i < len + more; i++) {
+            assert_int_equal(s.ptr[i], 0);
+        }
+        assert_memory_equal(s.ptr, "ab", 2);
+        assert_true(entry_is_raw(e));
+        len += more;
+    }
+    assert_true(moves < 40);
+    assert_true(slice_eq(entry_key(e), SLICE("key")));
+    assert_true(entry_expire_ms(e) == 42);
+    assert_int_equal(entry_origin(e).mapping, 7);
+    e = entry_resize_string(e, 1);
+    assert_true(slice_eq(entry_string(e), SLICE("a")));
+    e = entry_resize_string(e, 3);
+    assert_memory_equal(entry_string(e).ptr, "a\0\0", 3);
+    struct entry *copy = entry_copy(e, SLICE("x"), EXPIRE_NEVER, no_origin);
+    assert_true(entry_is_raw(copy));
+    entry_destroy(copy);
+    entry_destroy(e);
+    e = entry_create_string(SLICE("key"), SLICE("abc"), EXPIRE_NEVER, no_origin);
+    e = entry_resize_string(e, 2);
+    assert_true(entry_is_raw(e));
+    assert_true(slice_eq(entry_string(e), SLICE("ab")));
+    copy = entry_copy(e, SLICE("x"), EXPIRE_NEVER, no_origin);
+    assert_true(entry_is_raw(copy));
+    assert_true(slice_eq(entry_string(copy), SLICE("ab")));
+    entry_destroy(copy);
+    entry_destroy(e);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layouts),        cmocka_unit_test(test_expiry_range),
+        cmocka_unit_test(test_values),         cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_blob_overwrite), cmocka_unit_test(test_resize),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
