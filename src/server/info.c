@@ -317,7 +317,7 @@ static void section_keyspace(struct server *s, struct env *env, const struct tot
                              struct buf *out) {
     for (unsigned db = 0; db < env->settings->databases; db++) {
         uint64_t keys, with_expiry;
-        keyspace_count(s->ks, NULL, db, &keys, &with_expiry);
+        keyspace_count(s->ks, env->held, db, &keys, &with_expiry);
         if (keys > 0) {
             buf_printf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys,
                        with_expiry);
