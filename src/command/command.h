@@ -28,7 +28,7 @@ enum command_flag {
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
     CMD_PROTECTED = 1 << 16,  /* refused unless enable-debug-command allows it: DEBUG */
-    CMD_VISITS = 1 << 16,     /* looks into other partitions: an EXEC with it locks them all */
+    CMD_VISITS = 1 << 17,     /* looks into other partitions: an EXEC with it locks them all */
     CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
 };

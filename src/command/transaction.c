@@ -35,6 +35,7 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     bool grows;  /* one has CMD_GROWS */
+    bool writes; /* one has CMD_WRITE */
     bool all;    /* one needs all partitions */
 };
 
@@ -194,6 +195,10 @@ bool transaction_grows(const struct client *client) {
     return client->transaction && client->transaction->grows;
 }
 
+bool transaction_writes(const struct client *client) {
+    return client->transaction && client->transaction->writes;
+}
+
 size_t transaction_bytes(const struct client *client) {
     return client->transaction ? client->transaction->bytes : 0;
 }
@@ -255,6 +260,7 @@ void transaction_queue(struct cmd *c) {
     }
     t->v[t->count++] = q;
     t->grows |= (c->spec->flags & CMD_GROWS) != 0;
+    t->writes |= (c->spec->flags & CMD_WRITE) != 0;
     /* What looks into partitions besides those of its keys would lock them in turn while EXEC holds
      * others: against the order of locking. */
     t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_VISITS)) ||
