@@ -96,9 +96,7 @@ static bool take_memory(const struct option *o, struct slice word, struct buf *o
     }
     uint64_t bytes;
     if (!num_parse_memory(word, &bytes) || bytes > INT64_MAX) {
-        return refuse(why, o->type == OPTION_MEMORY_PERCENT
-                               ? "argument must be a memory or percent value"
-                               : "argument must be a memory value");
+        return refuse(why, "argument must be a memory value");
     }
     if (!in_range(o, (int64_t)bytes, why)) {
         return false;

@@ -156,7 +156,7 @@ static void test_set(void **state) {
                        "ERR Unknown option or number of arguments for CONFIG SET - 'nope'");
     expect_set_refused(c, (const char *[]){"timeout", "7", "maxmemory", "x"}, 2,
                        "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - "
-                       "argument must be a memory or percent value");
+                       "argument must be a memory value");
     expect_set_refused(c, (const char *[]){"port", "7"}, 1,
                        "ERR CONFIG SET failed (possibly related to argument 'port') - can't set "
                        "immutable config");
