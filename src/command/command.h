@@ -114,6 +114,9 @@ struct entry *cmd_read(struct cmd *c, uint32_t i);
 struct entry *cmd_look(struct cmd *c, uint32_t i);
 /* The same for a command that is about to change the key: no statistics, no read-through. */
 struct entry *cmd_peek(struct cmd *c, uint32_t i);
+/* The client says that its copy of a mapped row is no good (DEL): a load in flight, which may have
+ * read what the client knows to be old, must not be stored. Nothing on other keys. */
+void cmd_invalidate_row(struct cmd *c, uint32_t i);
 /* cmd_read and type check: true with *out set (NULL when missing), false after -WRONGTYPE. */
 bool cmd_read_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) MUST_USE;
 bool cmd_peek_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) MUST_USE;

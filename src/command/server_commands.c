@@ -231,9 +231,14 @@ static bool flush_arguments(struct cmd *c) {
     return false;
 }
 
+/* Copies of rows go too, and with them what loads in flight would bring. */
 static void flush(struct cmd *c, unsigned from, unsigned to) {
     struct keyspace *ks = c->env->ks;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        for (uint32_t f = 0; f < FENCES_COUNT && from == 0; f++) {
+            ks->partitions[i]->fences[f].seq++;
+            ks->partitions[i]->fences[f].bumped_ms = c->env->now_ms;
+        }
         for (unsigned db = from; db < to; db++) {
             part_flush(ks->partitions[i], db);
         }
