@@ -20,6 +20,7 @@ struct name *model_name(struct model *m, struct slice bytes) {
     }
     m->names = mem_realloc(m->names, (m->names_count + 1) * sizeof *m->names);
     struct name *name = mem_zalloc(sizeof *name);
+    buf_reserve(&name->bytes, 1); /* never NULL, which must not be added to */
     buf_append_slice(&name->bytes, bytes);
     m->names[m->names_count++] = name;
     return name;

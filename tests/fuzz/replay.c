@@ -3,6 +3,9 @@
  *
  *     fuzz_<target> <corpus folder> <mutations> <seed>
  *
+ * Memory in use may not differ at the end from what it was after the corpus, and resident memory may
+ * not have grown much since the first tenth of the mutations.
+ *
  * A failing mutation is left as "fuzz-failed-input.<pid>" in the working folder; put it into the
  * corpus with the fix. */
 #include <dirent.h>
@@ -24,6 +27,7 @@ enum {
     INPUT_BYTES_MAX = 1 << 16,
     MUTATED_BYTES_MAX = 4096,
     EDITS_MAX = 8,
+    GROWTH_BYTES_MAX = 16 << 20, /* resident, allocator's leeway included */
     RANDOM_BYTES_MAX = 64, /* of an edit that inserts some */
 };
 
@@ -169,11 +173,27 @@ static void cut_and_die(int signal_number) {
     raise(signal_number);
 }
 
+static void run_mutations(const struct corpus *corpus, struct rng *rng, unsigned long count,
+                          struct left *left) {
+    int64_t used_bytes = mem_used_bytes();
+    size_t resident_bytes = 0;
+    for (unsigned long i = 0; i < count; i++) {
+        if (i == count / 10) {
+            resident_bytes = mem_resident_bytes();
+        }
+        left->len = mutate(rng, corpus, left->bytes);
+        LLVMFuzzerTestOneInput(left->bytes, left->len);
+    }
+    ASSERT(mem_used_bytes() == used_bytes);
+    ASSERT(count == 0 || mem_resident_bytes() <= resident_bytes + GROWTH_BYTES_MAX);
+}
+
 int main(int argc, char **argv) {
     if (argc != 4) {
         fprintf(stderr, "usage: %s <corpus folder> <mutations> <seed>\n", argv[0]);
         return 2;
     }
+    mem_thread_register();
     struct corpus *corpus = mem_zalloc(sizeof *corpus);
     corpus_load(corpus, argv[1]);
     ASSERT(corpus->count > 0);
@@ -185,12 +205,10 @@ int main(int argc, char **argv) {
     struct left *left = &left_input;
     left_open(left);
     signal(SIGABRT, cut_and_die);
-    for (unsigned long i = 0; i < mutations; i++) {
-        left->len = mutate(&rng, corpus, left->bytes);
-        LLVMFuzzerTestOneInput(left->bytes, left->len);
-    }
+    run_mutations(corpus, &rng, mutations, left);
     left_close(left);
-    printf("%zu inputs, %lu mutations from seed %s\n", corpus->count, mutations, argv[3]);
+    printf("%zu inputs, %lu mutations from seed %s, %zu KiB resident\n", corpus->count, mutations,
+           argv[3], mem_resident_bytes() / 1024);
     for (size_t i = 0; i < corpus->count; i++) {
         mem_free(corpus->inputs[i].bytes);
     }
