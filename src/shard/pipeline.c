@@ -332,6 +332,7 @@ void pipeline_run(struct shard *sh) {
 static void feed(struct shard *sh, struct session *s, struct slice src) {
     s->src = src;
     s->parsed = s->done = 0;
+    atomic_store_explicit(&s->client.query_bytes, src.len, memory_order_relaxed);
     touch(&sh->batch, s);
     sh->feeding = s;
     parse_batch(sh, s);
