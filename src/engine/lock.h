@@ -2,8 +2,7 @@
 #define FOREBAY_ENGINE_LOCK_H
 /* A partition's lock: three states and a futex (U. Drepper, "Futexes Are Tricky", 2011), with a
  * short spin first. Not recursive. `elided` (one shard): taking it is a branch, and only the
- * assertion that it is held remains. Any thread; one of the engine's two files of atomics that
- * order memory (the other is keyspace.h's parameters, relaxed). */
+ * assertion that it is held remains. Any thread. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/assert.h"

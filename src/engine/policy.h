@@ -1,13 +1,13 @@
 #ifndef FOREBAY_ENGINE_POLICY_H
 #define FOREBAY_ENGINE_POLICY_H
 /* What an eviction policy is. It owns the 12 policy bits in an entry's slot (table.h): it says what
- * they are for a new entry, how an access changes them, and what an entry is worth by them. Sampling
- * is the partition's: of the `maxmemory-samples` candidates the one of least worth goes, an expired
- * one before any other. No state of its own; any thread.
+ * they are for a new entry, how an access changes them, and what an entry is worth by them.
+ * Sampling is the partition's: of the `maxmemory-samples` candidates the one of least worth goes,
+ * an expired one before any other. No state of its own; any thread.
  *
- *     family    bits                                   file
- *     lru       access time in seconds, modulo 4096    policy_lru.c     (also random and ttl, so that
- *     lfu       counter:8, minute of last decay:4      policy_lfu.c      OBJECT IDLETIME works)
+ *     family  bits                                 file
+ *     lru     access time in seconds, modulo 4096  policy_lru.c  (random and ttl keep it as well)
+ *     lfu     counter:8, minute of last decay:4    policy_lfu.c
  *
  * Changing the family while running leaves bits of the other until an entry is used again. */
 #include <stdbool.h>

@@ -1,6 +1,6 @@
 /* Lookup, insertion, removal and walking of the table: see table.h for the structure, segment.h for
- * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or the
- * thread that changes a large hash under the lock of the hash's key. */
+ * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or
+ * the thread that changes a large hash under the lock of the hash's key. */
 #include "engine/table_internal.h"
 
 #include <string.h>
