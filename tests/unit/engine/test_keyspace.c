@@ -330,8 +330,8 @@ static void test_make_room_drains(void **state) {
     mem_thread_unregister();
 }
 
-/* Threads over the whole keyspace at once: the thread sanitizer's test. Each owns its keys' values.
- * */
+/* Threads over the whole keyspace at once: the thread sanitizer's test. Each worker owns
+ * its keys. */
 enum { WORKERS = 3, WORKER_KEYS = 600, WORKER_STEPS = 12000 };
 
 struct worker {
