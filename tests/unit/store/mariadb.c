@@ -70,7 +70,7 @@ void mariadb_start(struct mariadb *m) {
     find_program("mariadbd", program, sizeof program);
     char *const argv[] = {program, "--no-defaults", "--user=root", datadir, sock, pid_file,
                           "--skip-networking", "--innodb-buffer-pool-size=64M",
-                          "--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M",
+                          "--innodb-flush-log-at-trx-commit=2", "--max-allowed-packet=64M",
                           "--performance-schema=OFF", NULL};
     m->pid = spawn(m, argv);
     m->admin = NULL;
