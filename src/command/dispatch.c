@@ -118,6 +118,10 @@ static enum dispatch_verdict reject(struct cmd *c, struct slice error) {
         stat_add(&c->env->stats->per_command[c->id].rejected, 1);
     }
     if (c->spec && c->spec->fn == transaction_exec) {
+        struct slice general = SLICE("ERR ");
+        if (slice_has_prefix(error, general)) {
+            error = slice_of(error.ptr + general.len, error.len - general.len);
+        }
         transaction_discard(client, c->env);
         resp_errorf(c->w, "EXECABORT Transaction discarded because of: %.*s", SLICE_FMT(error));
     } else {

@@ -48,6 +48,9 @@ static void an_error_while_queueing_aborts(void **state) {
         assert_reply(h, "EXISTS a b", ":0\r\n");
     }
     run(h, "MULTI");
+    assert_reply(h, "EXEC x", "-EXECABORT Transaction discarded because of: wrong number of arguments "
+                              "for 'exec' command\r\n");
+    run(h, "MULTI");
     assert_reply(h, "SHUTDOWN", "-ERR Command not allowed inside a transaction\r\n");
     run(h, "DISCARD");
     harness_destroy(h);
