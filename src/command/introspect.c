@@ -1,5 +1,5 @@
-/* COMMAND and its subcommands: the command table in the shape clients read. All of it is derived from
- * the rows; nothing is locked. */
+/* COMMAND and its subcommands: the command table in the shape clients read. All of it is derived
+ * from the rows; nothing is locked. */
 #include "command/introspect.h"
 
 #include "base/glob.h"
@@ -16,7 +16,8 @@ struct name_of_bit {
 };
 
 /* A set of the names of those bits that are set. */
-static void reply_bits(struct cmd *c, uint32_t bits, const struct name_of_bit *names, size_t count) {
+static void reply_bits(struct cmd *c, uint32_t bits, const struct name_of_bit *names,
+                       size_t count) {
     uint32_t known = 0;
     for (size_t i = 0; i < count; i++) {
         known += (bits & names[i].bit) != 0;
