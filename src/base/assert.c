@@ -24,8 +24,8 @@ static void write_text(const char *text) {
 
 void assert_failed(const char *cond, const char *file, int line, const char *func) {
     char text[512];
-    snprintf(text, sizeof text, "\n=== FOREBAY BUG: assertion '%s' failed at %s:%d in %s ===\n", cond,
-             file, line, func);
+    snprintf(text, sizeof text, "\n=== FOREBAY BUG: assertion '%s' failed at %s:%d in %s ===\n",
+             cond, file, line, func);
     write_text(text);
     print_backtrace();
     abort();

@@ -6,11 +6,10 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-#define ASSERT(cond)                                                                               \
-    (LIKELY(cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__, __func__))
+#define ASSERT(cond)  (LIKELY(cond) ? (void)0 : assert_failed(#cond, __FILE__, __LINE__, __func__))
 #define UNREACHABLE() assert_failed("unreachable", __FILE__, __LINE__, __func__)
 
-#define STATIC_ASSERT(cond, text) _Static_assert(cond, text)
+#define STATIC_ASSERT(cond, text)       _Static_assert(cond, text)
 #define CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr) - __builtin_offsetof(type, member)))
 #define ARRAY_COUNT(a)                  (sizeof(a) / sizeof((a)[0]))
 #define MUST_USE                        __attribute__((warn_unused_result))

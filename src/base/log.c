@@ -1,5 +1,5 @@
-/* One write(2) a line, so that lines of several threads do not mix. Atomics: the level and the fd.
- */
+/* One write(2) a line, so that lines of several threads do not mix.
+ * Atomics: the level and the fd. */
 #include "base/log.h"
 
 #include <fcntl.h>

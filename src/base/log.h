@@ -1,6 +1,7 @@
 #ifndef FOREBAY_BASE_LOG_H
 #define FOREBAY_BASE_LOG_H
-/* The process's one log: a line an event, in Redis's line format, to stdout or a file. Any thread. */
+/* The process's one log: a line an event, in Redis's line format, to stdout or a file.
+ * Any thread. */
 #include <stdbool.h>
 
 enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING, LOG_NOTHING };

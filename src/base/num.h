@@ -15,15 +15,15 @@ enum {
 /* Canonical decimals only: no sign but '-', no leading zero, no space. False leaves *out alone. */
 bool num_parse_i64(struct slice text, int64_t *out) MUST_USE;
 bool num_parse_u64(struct slice text, uint64_t *out) MUST_USE;
-/* Decimal, exponent, inf, infinity (any case), hexadecimal as strtod; the whole text must be used, no
- * leading space, NaN and what is too large or too small refused, less than NUM_LONG_DOUBLE_CHARS_MAX
- * bytes. */
+/* Decimal, exponent, inf, infinity (any case), hexadecimal as strtod; the whole text must be used,
+ * no leading space, NaN and what is too large or too small refused, less than
+ * NUM_LONG_DOUBLE_CHARS_MAX bytes. */
 bool num_parse_double(struct slice text, double *out) MUST_USE;
 bool num_parse_long_double(struct slice text, long double *out) MUST_USE;
 /* Bytes with an optional unit, as redis.conf: "1gb" = 1 GiB, "1g" = 10^9, also k kb m mb b. */
 bool num_parse_memory(struct slice text, uint64_t *out_bytes) MUST_USE;
-/* A time span with an optional unit us (rounded up), ms, s, m, h, d; without one, `unit_ms` each (at
- * most a day). */
+/* A time span with an optional unit us (rounded up), ms, s, m, h, d; without one, `unit_ms` each
+ * (at most a day). */
 bool num_parse_span_ms(struct slice text, int64_t unit_ms, int64_t *out_ms) MUST_USE;
 
 /* Write without a terminating zero; return the length. `out` has room for the constant above. */

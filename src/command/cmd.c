@@ -204,14 +204,13 @@ bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute,
     if (!cmd_arg_i64(c, arg, &value)) {
         return false;
     }
-    /* EXPIRE_NEVER is no time that may be asked for. */
     if ((positive && value <= 0) || __builtin_mul_overflow(value, unit_ms, &ms) ||
-        (!absolute && __builtin_add_overflow(ms, c->env->now_ms, &ms)) || ms == EXPIRE_NEVER) {
+        (!absolute && __builtin_add_overflow(ms, c->env->now_ms, &ms))) {
         resp_errorf(c->w, "ERR invalid expire time in '%s' command",
                     command_table_full_name(c->env->commands, c->id));
         return false;
     }
-    *out_ms = ms;
+    *out_ms = MIN(ms, ENTRY_EXPIRE_MS_MAX);
     return true;
 }
 

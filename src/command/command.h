@@ -27,9 +27,8 @@ enum command_flag {
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
-    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, a partition at a time: an EXEC
-                                 with it holds all locks, as it may not take a further one */
-    CMD_PROTECTED = 1 << 17,  /* refused unless enable-debug-command allows it: DEBUG */
+    CMD_PROTECTED = 1 << 16,  /* refused unless enable-debug-command allows it: DEBUG */
+    CMD_VISITS = 1 << 17,     /* looks into other partitions: an EXEC with it locks them all */
     CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
 };

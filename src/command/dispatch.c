@@ -221,6 +221,10 @@ static struct slice row_refusal(const struct cmd *c, unsigned db) {
     return SLICE("");
 }
 
+bool dispatch_may_write(const struct cmd *c) {
+    return c->spec->fn == transaction_exec && transaction_writes(c->client);
+}
+
 /* Past maxmemory nothing may grow: no queue either, and no EXEC of what grows. */
 static bool is_out_of_memory(const struct cmd *c) {
     if (c->spec->flags & CMD_GROWS) {

@@ -79,6 +79,7 @@ struct env {
     const struct command_table *commands;
     struct stats *stats;             /* the shard's own */
     const struct host_ops *host;
+    void *host_ctx;                  /* the server's, for its host_ops */
     struct chunk_pool *chunks;
     struct rng rng;
     int64_t now_ms;                  /* wall clock, of this batch */

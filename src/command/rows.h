@@ -14,6 +14,7 @@ struct row {
     enum row_state state;
     const struct entry *entry; /* ROW_LOADED: a private copy, for reading only */
     const char *error;         /* ROW_FAILED: the whole error text */
+    bool needed;               /* the waiting command needs it: park.c */
     void *owner;               /* the shard's load */
 };
 

@@ -3,6 +3,7 @@
 /* The configuration as the running code reads it: an immutable snapshot. CONFIG SET makes a new one
  * and publishes it; shards pick it up between batches. Options that nothing below the server reads
  * are not here. Owned by reference count (server/config.c). */
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "engine/hash.h"
@@ -11,7 +12,8 @@
 #include "store/mapping.h"
 
 struct settings {
-    _Atomic uint32_t refs;
+    _Atomic uint32_t refs;             /* 1 when made; see settings_ref */
+    void (*destroy)(struct settings *s); /* called with the last reference, any thread */
     struct resp_limits resp;           /* proto-max-bulk-len and fixed limits */
     struct hash_limits hash;           /* hash-max-listpack-* */
     struct keyspace_params keyspace;   /* maxmemory, maxmemory-policy, maxmemory-samples */
@@ -32,4 +34,16 @@ struct settings {
     enum accept_balance { BALANCE_KERNEL, BALANCE_ROUND_ROBIN, BALANCE_LEAST_CONNECTIONS } balance;
     struct mapping_set *maps;          /* NULL = no mapping at all */
 };
+
+static inline struct settings *settings_ref(const struct settings *s) {
+    struct settings *own = (struct settings *)s; /* the count is the only field that changes */
+    atomic_fetch_add_explicit(&own->refs, 1, memory_order_relaxed);
+    return own;
+}
+static inline void settings_unref(const struct settings *s) {
+    struct settings *own = (struct settings *)s;
+    if (own && atomic_fetch_sub_explicit(&own->refs, 1, memory_order_acq_rel) == 1) {
+        own->destroy(own);
+    }
+}
 #endif

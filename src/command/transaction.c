@@ -35,7 +35,8 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     bool grows;  /* one has CMD_GROWS */
-    bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
+    bool writes; /* one has CMD_WRITE */
+    bool all;    /* one needs all partitions */
 };
 
 struct watch_key {
@@ -194,6 +195,10 @@ bool transaction_grows(const struct client *client) {
     return client->transaction && client->transaction->grows;
 }
 
+bool transaction_writes(const struct client *client) {
+    return client->transaction && client->transaction->writes;
+}
+
 size_t transaction_bytes(const struct client *client) {
     return client->transaction ? client->transaction->bytes : 0;
 }
@@ -256,8 +261,11 @@ void transaction_queue(struct cmd *c) {
     }
     t->v[t->count++] = q;
     t->grows |= (c->spec->flags & CMD_GROWS) != 0;
-    /* What walks would lock further partitions while EXEC holds some: against the order. */
-    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
+    t->writes |= (c->spec->flags & CMD_WRITE) != 0;
+    /* What looks into partitions besides those of its keys would lock them in turn while EXEC holds
+     * others: against the order of locking. */
+    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_VISITS)) ||
+              (c->keys_count == 0 && (c->spec->flags & (CMD_READ | CMD_WRITE)));
     select_ahead(t, c);
     atomic_store_explicit(&client->multi_count, t->count, memory_order_relaxed);
 }

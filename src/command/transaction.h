@@ -10,6 +10,8 @@ void transaction_exec(struct cmd *c);
 unsigned transaction_db(const struct client *client);
 /* True when a queued command has CMD_GROWS. */
 bool transaction_grows(const struct client *client);
+/* True when a queued command changes keys. */
+bool transaction_writes(const struct client *client);
 /* Before SWAPDB: marks the watchers of keys of `db` that exist in `other`. */
 void transaction_swapping(struct partition *p, unsigned db, unsigned other);
 /* Copies the command to the client's queue. */

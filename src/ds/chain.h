@@ -1,8 +1,8 @@
 #ifndef FOREBAY_DS_CHAIN_H
 #define FOREBAY_DS_CHAIN_H
-/* A client's output: a queue of chunks, written at the tail and sent from the head. Chunks come from
- * a pool of the thread and go back as soon as they are sent, so an idle client holds none. Large
- * values are not copied: they are pinned and sent from where they lie.
+/* A client's output: a queue of chunks, written at the tail and sent from the head. Chunks come
+ * from a pool of the thread and go back as soon as they are sent, so an idle client holds none.
+ * Large values are not copied: they are pinned and sent from where they lie.
  *
  *     head                      tail
  *     [sent|unsent] -> [pinned] -> [unsent|room]
@@ -22,8 +22,8 @@ enum {
 
 struct chunk {
     struct chunk *next;
-    char *data; /* `room`, or the pinned bytes */
-    size_t len; /* bytes written */
+    char *data;                 /* `room`, or the pinned bytes */
+    size_t len;                 /* bytes written */
     void (*release)(void *arg); /* set: `data` is pinned */
     void *arg;
     char room[];

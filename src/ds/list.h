@@ -1,6 +1,7 @@
 #ifndef FOREBAY_DS_LIST_H
 #define FOREBAY_DS_LIST_H
-/* Intrusive doubly linked ring: the head is a node of its own; an unlinked node points to itself. */
+/* Intrusive doubly linked ring: the head is a node of its own; an unlinked node points to
+ * itself. */
 #include <stdbool.h>
 #include <stddef.h>
 #include "base/assert.h"

@@ -1,8 +1,8 @@
 #ifndef FOREBAY_DS_MPSC_H
 #define FOREBAY_DS_MPSC_H
 /* Intrusive queue, many producers and one consumer, no lock (D. Vyukov's non-intrusive-stub variant
- * published on 1024cores.net). A push is one exchange; a pop by the only consumer has no read-modify-
- * write but when the queue runs empty. Order is that of the pushes' exchanges. */
+ * published on 1024cores.net). A push is one exchange; a pop by the only consumer has no
+ * read-modify-write but when the queue runs empty. Order is that of the pushes' exchanges. */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,9 +23,9 @@ static inline void mpsc_init(struct mpsc *q) {
     q->tail = &q->stub;
 }
 
-/* Any thread. The queue owns `node` until it is popped. The exchange is sequentially consistent so that
- * a producer which then finds the consumer's "asleep" flag unset is seen by the consumer's mpsc_empty
- * after it has set the flag. */
+/* Any thread. The queue owns `node` until it is popped. The exchange is sequentially consistent so
+ * that a producer which then finds the consumer's "asleep" flag unset is seen by the consumer's
+ * mpsc_empty after it has set the flag. */
 static inline void mpsc_push(struct mpsc *q, struct mpsc_node *node) {
     atomic_store_explicit(&node->next, NULL, memory_order_relaxed);
     struct mpsc_node *prev = atomic_exchange_explicit(&q->head, node, memory_order_seq_cst);
@@ -61,7 +61,6 @@ static inline struct mpsc_node *mpsc_pop(struct mpsc *q) {
 
 /* The consumer: true when nothing was pushed that is not popped, half-done pushes included. */
 static inline bool mpsc_empty(struct mpsc *q) {
-    return q->tail == &q->stub &&
-           atomic_load_explicit(&q->head, memory_order_seq_cst) == &q->stub;
+    return q->tail == &q->stub && atomic_load_explicit(&q->head, memory_order_seq_cst) == &q->stub;
 }
 #endif

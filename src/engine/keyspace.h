@@ -56,6 +56,13 @@ static inline void lockset_add(struct lockset *s, const struct partition *p) {
 static inline bool lockset_has(const struct lockset *s, const struct partition *p) {
     return s->bits[p->index / 64] >> (p->index % 64) & 1;
 }
+static inline bool lockset_is_empty(const struct lockset *s) {
+    uint64_t any = 0;
+    for (unsigned i = 0; i < PARTITIONS_MAX / 64; i++) {
+        any |= s->bits[i];
+    }
+    return !any;
+}
 void lockset_add_all(struct lockset *s, const struct keyspace *ks);
 void lockset_lock(const struct lockset *s, struct keyspace *ks);
 void lockset_unlock(const struct lockset *s, struct keyspace *ks);

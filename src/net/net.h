@@ -13,52 +13,75 @@
 #include "ds/list.h"
 
 enum {
-    NET_EVENTS_MAX = 256,           /* events a net_wait */
-    NET_BUFFER_BYTES = 16 * 1024,   /* one receive buffer */
-    NET_BUFFERS_COUNT = 128,        /* receive buffers a shard; a power of two */
-    NET_IOV_MAX = 64,               /* chunks a send */
+    NET_EVENTS_MAX = 256,         /* events a net_wait */
+    NET_BUFFER_BYTES = 16 * 1024, /* one receive buffer */
+    NET_BUFFERS_COUNT = 128,      /* receive buffers a shard; a power of two */
+    NET_IOV_MAX = 64,             /* chunks a send */
     NET_LISTENERS_MAX = 20,
+    NET_ACCEPT_PAUSE_MS = 100,    /* how long accepting rests when descriptors run out */
+    NET_NO_BUFFER = UINT16_MAX,
 };
 
 enum net_backend { NET_AUTO, NET_URING, NET_EPOLL };
 
 enum net_event_type {
-    NET_EVENT_ACCEPTED, /* `fd` is a new connection's, now the caller's */
+    NET_EVENT_ACCEPTED, /* `fd`, non-blocking, is a new connection's, now the caller's */
     NET_EVENT_DATA,     /* `data` came in on `conn` */
-    NET_EVENT_SENT,     /* conn->out has run empty, or fell below net_params.soft_limit again */
+    NET_EVENT_SENT,     /* output ran empty or is below the soft limit again; see below */
     NET_EVENT_EOF,      /* the peer will send no more; or the connection failed (`error` is set) */
     NET_EVENT_CLOSED,   /* last event of `conn`: after net_close only; it may be freed now */
     NET_EVENT_WOKEN,    /* net_wake was called */
 };
 
+/* SENT is not reported for output that the kernel took at once: nearly all of it. It is reported
+ *
+ *   - when out.len_bytes fell below soft_limit_bytes after it was above as a send began;
+ *   - when out ran empty after the kernel had at some point not taken all that was offered;
+ *   - once when out is empty and the owner set `notify_drained`, which is then cleared. net_send is
+ *     to be called after setting it, even if there is nothing to send.
+ *
+ * Several of these at one time are one event.
+ *
+ * EOF with error 0 is reported at most once, and EOF with an error at most once and never before
+ * one without. After an EOF no DATA follows. Output can still be sent after an EOF with error 0
+ * (the peer may have closed one direction only); after one with an error net_send does nothing, and
+ * net_close is all that is left. While reading is paused an EOF may be noticed only by a send, or
+ * after net_resume_read. */
+
 struct conn {
     int fd; /* -1 once closed */
     uint8_t backend_flags;
+    uint8_t reports;      /* events to be reported, net's */
     bool closing;         /* net_close was called */
     bool read_paused;     /* net_pause_read was called */
     bool send_queued;     /* on net's flush list */
     bool sending;         /* a send is in flight */
+    bool notify_drained;  /* set by the owner: report SENT when `out` is empty */
+    uint8_t send_state;   /* what SENT is due for, net's */
     uint16_t pending_ops; /* io_uring operations the kernel still holds */
+    int error;            /* errno the connection failed with; 0 while it did not */
     struct chain out;     /* unsent replies; appended to by the owner */
     struct list flush;    /* node in net's flush list */
-    void *backend_data;   /* a send's iovecs while it is in flight, backend's */
+    struct list report;   /* node in net's list of connections with `reports` */
+    struct list starved;  /* node in the backend's list of those that found no receive buffer */
+    size_t send_bytes;    /* size of the send in flight */
 };
 
 struct net_event {
     enum net_event_type type;
-    int error;            /* errno, with EOF; 0 = orderly */
-    int fd;               /* ACCEPTED */
-    uint16_t listener;    /* ACCEPTED: index of the listener */
-    uint16_t buffer;      /* DATA: backend's */
-    struct conn *conn;    /* DATA, SENT, EOF, CLOSED */
-    struct slice data;    /* DATA: valid until net_event_done */
+    int error;         /* errno, with EOF; 0 = orderly */
+    int fd;            /* ACCEPTED */
+    uint16_t listener; /* ACCEPTED: index of the listener */
+    uint16_t buffer;   /* DATA: backend's; NET_NO_BUFFER otherwise */
+    struct conn *conn; /* DATA, SENT, EOF, CLOSED */
+    struct slice data; /* DATA: valid until net_event_done */
 };
 
 struct net_params {
     enum net_backend backend;
     const int *listen_fds; /* bound and listening, non-blocking; borrowed, not closed by net */
     unsigned listen_fds_count;
-    size_t soft_limit_bytes; /* SENT is reported when out.len_bytes falls below this */
+    size_t soft_limit_bytes; /* SENT is reported when out.len_bytes falls below this; 0 = none */
 };
 
 struct net;
@@ -72,7 +95,7 @@ void net_destroy(struct net *net);
 enum net_backend net_backend(const struct net *net);
 
 /* Starts receiving on a non-blocking `fd`, owned by `conn` from here on. `conn->out` must be
- * initialised. */
+ * initialised; everything else in `conn` is set here. */
 void net_add(struct net *net, struct conn *conn, int fd);
 /* Queues the connection's output for sending at the next net_wait or net_flush. Cheap, idempotent. */
 void net_send(struct net *net, struct conn *conn);
@@ -83,19 +106,25 @@ void net_flush(struct net *net);
 void net_pause_read(struct net *net, struct conn *conn);
 void net_resume_read(struct net *net, struct conn *conn);
 /* Cancels what is in flight, drops unsent output, closes the fd and reports CLOSED from a later
- * net_wait. Idempotent. No other event of `conn` follows the call. */
+ * net_wait. Idempotent. No later net_wait reports another event of `conn`; what already stands in
+ * the caller's array is to be ignored, but for net_event_done. */
 void net_close(struct net *net, struct conn *conn);
 
-/* Stops taking connections from the listeners, for a graceful stop, or for good. */
+/* Stops taking connections from the listeners, for good. Those the kernel had accepted before are
+ * still reported. The listeners may be closed after the next net_wait. */
 void net_stop_accepting(struct net *net);
 
 /* Flushes sends, then waits for events until `timeout_us` (0: only look, negative: no limit) and
  * returns how many were written to `events` (at most NET_EVENTS_MAX). Events of one connection come
  * in order. A SENT or EOF for a connection on which net_close was called is not reported. */
 int net_wait(struct net *net, struct net_event events[NET_EVENTS_MAX], int64_t timeout_us);
-/* Gives a DATA event's buffer back; the slice is invalid from here. Harmless on other events. */
+/* Gives a DATA event's buffer back; the slice is invalid from here. Harmless on other events and
+ * when repeated. The buffers are shared by all connections: one that is kept beyond the round is
+ * taken from everybody, and without a free one nothing is received. */
 void net_event_done(struct net *net, struct net_event *event);
 
-/* Makes a concurrent or the next net_wait return with WOKEN. Any thread. */
+/* Makes a concurrent or the next net_wait return with WOKEN; several calls may be reported as one.
+ * What the caller wrote before is visible to the woken thread. Costs one atomic operation while the
+ * shard is not asleep. Any thread, until net_destroy. */
 void net_wake(struct net *net);
 #endif

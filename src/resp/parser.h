@@ -9,15 +9,15 @@
 enum { RESP_ERROR_CHARS_MAX = 128 };
 
 struct resp_limits {
-    uint64_t bulk_bytes_max;      /* proto-max-bulk-len, 512 MB */
-    uint32_t inline_bytes_max;    /* 64 KiB, at least 16; also of a "*<n>" or "$<n>" line */
-    uint32_t args_max;            /* 2^31 - 1; small before authentication: 10 */
+    uint64_t bulk_bytes_max;   /* proto-max-bulk-len, 512 MB */
+    uint32_t inline_bytes_max; /* 64 KiB, at least 16; also of a "*<n>" or "$<n>" line */
+    uint32_t args_max;         /* 2^31 - 1; small before authentication: 10 */
     uint32_t unauthenticated_bulk_bytes_max; /* 16384 before authentication, else 0 = no limit */
 };
 
 /* The arguments of one request: borrowed slices into the caller's bytes. The array is grown as
- * needed and reused from request to request; it never shrinks, so the owner calls resp_args_free when
- * `cap` has become more than it wants to keep, and at the end. */
+ * needed and reused from request to request; it never shrinks, so the owner calls resp_args_free
+ * when `cap` has become more than it wants to keep, and at the end. */
 struct resp_args {
     struct slice *v;
     uint32_t count, cap;
@@ -32,7 +32,7 @@ enum resp_status {
     RESP_ERROR    /* `error` holds the text behind "-ERR Protocol error: "; close after it */
 };
 
-struct resp_partial; /* heap state, only while a request is incomplete */
+struct resp_partial; /* heap state: an incomplete request, or the unescaped text of the last one */
 struct resp_parser {
     struct resp_partial *partial;
 };
@@ -45,8 +45,9 @@ size_t resp_parser_bytes(const struct resp_parser *p);
 /* Parses one request from data[0, len), len > 0. On RESP_REQUEST args->v borrows from `data`;
  * args->count is at least 1. `args` is overwritten. Errors are Redis 7.2's: "invalid multibulk
  * length", "unauthenticated multibulk length", "expected '$', got 'x'", "invalid bulk length",
- * "unauthenticated bulk length", "too big mbulk count string", "too big bulk count string", "too big
- * inline request", "unbalanced quotes in request"; zero-terminated. After one the parser is fresh. Inline arguments with quotes or escapes are
+ * "unauthenticated bulk length", "too big mbulk count string", "too big bulk count string", "too
+ * big inline request", "unbalanced quotes in request"; zero-terminated, the quoted 'x' is the
+ * client's byte. After an error the parser is fresh. Inline arguments with quotes or escapes are
  * unescaped into memory of the parser (partial), valid until the next call on it. */
 enum resp_status resp_parse(struct resp_parser *p, const char *data, size_t len,
                             const struct resp_limits *limits, struct resp_args *args,

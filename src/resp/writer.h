@@ -28,20 +28,21 @@ void resp_errorf(struct resp_writer *w, const char *format, ...)
 void resp_int(struct resp_writer *w, int64_t value);
 void resp_bulk(struct resp_writer *w, struct slice value);
 /* Header and trailer are copied, the bytes pinned: see chain_append_pinned. */
-void resp_bulk_pinned(struct resp_writer *w, struct slice value, void (*release)(void *), void *arg);
-void resp_bulk_int(struct resp_writer *w, int64_t value);      /* "$2\r\n42\r\n" */
-void resp_null(struct resp_writer *w);                         /* $-1 | _ */
-void resp_null_array(struct resp_writer *w);                   /* *-1 | _ */
-void resp_bool(struct resp_writer *w, bool value);             /* :1 | #t */
-void resp_double(struct resp_writer *w, double value);         /* bulk | , */
+void resp_bulk_pinned(struct resp_writer *w, struct slice value, void (*release)(void *),
+                      void *arg);
+void resp_bulk_int(struct resp_writer *w, int64_t value); /* "$2\r\n42\r\n" */
+void resp_null(struct resp_writer *w);                    /* $-1 | _ */
+void resp_null_array(struct resp_writer *w);              /* *-1 | _ */
+void resp_bool(struct resp_writer *w, bool value);        /* :1 | #t */
+void resp_double(struct resp_writer *w, double value);    /* bulk | , */
 void resp_verbatim(struct resp_writer *w, const char format[3], struct slice text); /* bulk | = */
 void resp_array(struct resp_writer *w, uint64_t count);
-void resp_map(struct resp_writer *w, uint64_t pairs);          /* array of 2n | % */
-void resp_set(struct resp_writer *w, uint64_t count);          /* array | ~ */
-void resp_push(struct resp_writer *w, uint64_t count);         /* array | > */
+void resp_map(struct resp_writer *w, uint64_t pairs);  /* array of 2n | % */
+void resp_set(struct resp_writer *w, uint64_t count);  /* array | ~ */
+void resp_push(struct resp_writer *w, uint64_t count); /* array | > */
 /* Lists whose length is known only afterwards: between begin and end `w` writes to a chain of its
- * own, which end_* puts behind the header. They nest; `d` lives on the caller's stack. Clients refuse
- * padded lengths, hence no header reserved in place. */
+ * own, which end_* puts behind the header. They nest; `d` lives on the caller's stack. Clients
+ * refuse padded lengths, hence no header reserved in place. */
 struct resp_deferred {
     struct chain members;
     struct chain *out;

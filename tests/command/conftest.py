@@ -27,7 +27,7 @@ class Server:
             arguments = [AGAINST] + arguments + ["--save", "", "--dir", directory]
         else:
             binary = os.environ.get("FOREBAY_BINARY", os.path.join(ROOT, "build/src/forebay"))
-            arguments = [binary] + arguments + [
+            arguments = [os.path.abspath(binary)] + arguments + [
                 "--shards", os.environ.get("FOREBAY_SHARDS", "1"),
                 "--net", os.environ.get("FOREBAY_NET", "auto")]
         self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE,

@@ -1,0 +1,85 @@
+/* struct settings out of a config's canonical texts. Any thread; the result is immutable. */
+#include "server/settings.h"
+
+#include "base/mem.h"
+
+enum { INLINE_BYTES_MAX = 64 * 1024 };
+
+static void destroy(struct settings *s) {
+    mapping_set_unref(s->maps);
+    mem_free(s);
+}
+
+static enum evict_policy evict_policy_named(const char *name) {
+    static const char *const names[] = {
+        [EVICT_NONE] = "noeviction",
+        [EVICT_ALL_LRU] = "allkeys-lru",
+        [EVICT_ALL_LFU] = "allkeys-lfu",
+        [EVICT_ALL_RANDOM] = "allkeys-random",
+        [EVICT_VOLATILE_LRU] = "volatile-lru",
+        [EVICT_VOLATILE_LFU] = "volatile-lfu",
+        [EVICT_VOLATILE_RANDOM] = "volatile-random",
+        [EVICT_VOLATILE_TTL] = "volatile-ttl",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        if (strcmp(names[i], name) == 0) {
+            return (enum evict_policy)i;
+        }
+    }
+    UNREACHABLE();
+}
+
+static enum accept_balance balance_of(const char *name) {
+    return strcmp(name, "kernel") == 0        ? BALANCE_KERNEL
+           : strcmp(name, "round-robin") == 0 ? BALANCE_ROUND_ROBIN
+                                              : BALANCE_LEAST_CONNECTIONS;
+}
+
+static struct mapping_set *maps_of(const struct config *c) {
+    struct mapping *maps[MAPPINGS_MAX];
+    for (uint32_t i = 0; i < c->maps_count; i++) {
+        maps[i] = c->maps[i].map;
+    }
+    return c->maps_count ? mapping_set_create(maps, c->maps_count) : NULL;
+}
+
+struct settings *settings_make(const struct config *c, uint32_t maxclients) {
+    struct settings *s = mem_zalloc(sizeof *s);
+    atomic_init(&s->refs, 1);
+    s->destroy = destroy;
+    s->resp = (struct resp_limits){
+        .bulk_bytes_max = config_memory(c, "proto-max-bulk-len"),
+        .inline_bytes_max = INLINE_BYTES_MAX,
+        .args_max = INT32_MAX,
+    };
+    s->hash = (struct hash_limits){
+        .packed_fields_max = (uint32_t)config_int(c, "hash-max-listpack-entries"),
+        .packed_bytes_max = (uint32_t)config_int(c, "hash-max-listpack-value"),
+    };
+    s->keyspace = (struct keyspace_params){
+        .maxmemory_bytes = config_memory(c, "maxmemory"),
+        .policy = evict_policy_named(config_text(c, "maxmemory-policy")),
+        .samples = (uint32_t)config_int(c, "maxmemory-samples"),
+    };
+    s->databases = (uint32_t)config_int(c, "databases");
+    const char *password = config_text(c, "requirepass");
+    ASSERT(strlen(password) < sizeof s->requirepass);
+    strcpy(s->requirepass, password);
+    s->protected_mode = config_bool(c, "protected-mode");
+    s->bound_explicitly = config_given(c, "bind");
+    s->debug_enabled = strcmp(config_text(c, "enable-debug-command"), "yes") == 0;
+    s->debug_local = strcmp(config_text(c, "enable-debug-command"), "local") == 0;
+    s->maxclients = maxclients;
+    s->timeout_s = (uint32_t)config_int(c, "timeout");
+    s->tcp_keepalive_s = (uint32_t)config_int(c, "tcp-keepalive");
+    s->query_buffer_bytes_max = config_memory(c, "client-query-buffer-limit");
+    struct option_output_limit output =
+        option_output_limit_of(config_text(c, "client-output-buffer-limit"), "normal");
+    s->output_hard_bytes = output.hard_bytes;
+    s->output_soft_bytes = output.soft_bytes;
+    s->output_soft_s = (uint32_t)output.soft_s;
+    s->store_timeout_ms = (uint32_t)config_int(c, "store-timeout");
+    s->balance = balance_of(config_text(c, "accept-balance"));
+    s->maps = maps_of(c);
+    return s;
+}

@@ -1,0 +1,373 @@
+/* The way of a request, top to bottom:
+ *
+ *   bytes -> pipeline_receive -> parse_batch -> prepare (look up the command, hash, prefetch buckets)
+ *         -> pipeline_run: prefetch entries -> execute (check, lock, call, unlock) -> settle -> net_send
+ *
+ * A batch takes requests of many connections before it executes any, so that their cache misses
+ * overlap. Requests borrow their bytes: from a receive buffer, or from the session's `in`.
+ *
+ * 1. While a session has requests in the batch, its source bytes neither move nor are given back;
+ *    whoever would touch them runs the batch first.
+ * 2. Requests of one session are executed in order, and none behind one that parked.
+ * 3. settle() leaves in `in` exactly what was received and not executed. */
+#include "shard/session.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+/* --- parse --- */
+
+static void touch(struct batch *b, struct session *s) {
+    if (!s->in_batch) {
+        s->in_batch = true;
+        b->touched[b->touched_count++] = s;
+    }
+}
+
+static void hash_keys(struct request *r) {
+    struct cmd *c = &r->cmd;
+    c->keys = r->keys_inline;
+    c->keys_count = dispatch_keys(c, r->keys_inline, BATCH_KEYS_INLINE);
+    if (c->keys_count > BATCH_KEYS_INLINE) {
+        if (c->keys_count > r->keys_cap) {
+            r->keys_cap = c->keys_count;
+            r->keys_heap = mem_realloc(r->keys_heap, r->keys_cap * sizeof *r->keys_heap);
+        }
+        c->keys = r->keys_heap;
+        dispatch_keys(c, r->keys_heap, r->keys_cap);
+    }
+}
+
+/* Everything about a request that can be done before its turn. */
+static void prepare(struct shard *sh, struct session *s, struct request *r) {
+    r->s = s;
+    r->cmd = (struct cmd){
+        .client = &s->client, .env = &sh->env, .argv = r->args.v, .argc = r->args.count};
+    dispatch_find(&r->cmd);
+    if (!r->cmd.spec) {
+        return;
+    }
+    hash_keys(r);
+    unsigned db = client_db(&s->client);
+    for (uint32_t i = 0; i < r->cmd.keys_count && i < BATCH_KEYS_INLINE; i++) {
+        keyspace_prefetch_bucket(sh->env.ks, db, r->cmd.keys[i].hash);
+    }
+}
+
+static void release_large(struct request *r) {
+    if (UNLIKELY(r->args.cap > ARGS_KEEP_MAX)) {
+        resp_args_free(&r->args);
+    }
+    if (UNLIKELY(r->keys_cap > ARGS_KEEP_MAX)) {
+        mem_free(r->keys_heap);
+        r->keys_heap = NULL;
+        r->keys_cap = 0;
+    }
+}
+
+static void protocol_error(struct shard *sh, struct session *s, const char *error) {
+    struct resp_writer w = {.out = &s->conn.out, .proto = (uint8_t)client_proto(&s->client)};
+    resp_errorf(&w, "ERR Protocol error: %s", error);
+    stat_add(&sh->stats.protocol_errors, 1);
+    stat_add(&sh->stats.error_replies, 1);
+    stats_count_error(&sh->stats, "ERR");
+    session_end(s);
+}
+
+/* Before AUTH a stranger's requests must be small. */
+static struct resp_limits limits_of(const struct shard *sh, const struct session *s) {
+    struct resp_limits limits = sh->env.settings->resp;
+    if (sh->env.settings->requirepass[0] && !client_has(&s->client, CLIENT_AUTHENTICATED)) {
+        limits.args_max = 10;
+        limits.unauthenticated_bulk_bytes_max = 16384;
+    }
+    return limits;
+}
+
+/* Parses s->src from s->parsed on into the batch, running it whenever it is full. */
+static void parse_batch(struct shard *sh, struct session *s) {
+    struct batch *b = &sh->batch;
+    const struct resp_limits limits = limits_of(sh, s);
+    char error[RESP_ERROR_CHARS_MAX];
+    while (s->state == SESSION_RUNNING && s->parsed < s->src.len) {
+        if (b->count == BATCH_REQUESTS_MAX) {
+            pipeline_run(sh);
+            touch(b, s);
+            continue;
+        }
+        struct request *r = &b->requests[b->count];
+        const char *at = s->src.ptr + s->parsed;
+        size_t consumed = 0;
+        switch (resp_parse(&s->parser, at, s->src.len - s->parsed, &limits, &r->args, &consumed,
+                           error)) {
+        case RESP_MORE:
+            return;
+        case RESP_NOTHING:
+            s->parsed += consumed;
+            break;
+        case RESP_ERROR:
+            pipeline_run(sh);
+            touch(b, s);
+            if (s->state == SESSION_RUNNING) {
+                protocol_error(sh, s, error);
+            }
+            return;
+        case RESP_REQUEST:
+            s->parsed += consumed;
+            r->end = s->parsed;
+            prepare(sh, s, r);
+            b->count++;
+            if (UNLIKELY(*at != '*')) { /* an inline request may borrow from the parser */
+                pipeline_run(sh);
+                touch(b, s);
+            }
+            break;
+        }
+    }
+}
+
+/* --- execute --- */
+
+/* True when CLIENT PAUSE holds this command back. */
+static bool is_paused(struct shard *sh, const struct cmd *c) {
+    int64_t until_ms = atomic_load_explicit(&sh->group->pause_until_ms, memory_order_relaxed);
+    if (LIKELY(until_ms == 0) || sh->env.now_ms >= until_ms || !c->spec ||
+        (c->spec->flags & CMD_NO_PAUSE)) {
+        return false;
+    }
+    return !atomic_load_explicit(&sh->group->pause_writes_only, memory_order_relaxed) ||
+           (c->spec->flags & CMD_WRITE) || dispatch_may_write(c);
+}
+
+static void call_locked(struct shard *sh, struct cmd *c) {
+    if (LIKELY(dispatch_single_lock(c))) {
+        struct partition *p = keyspace_partition(sh->env.ks, c->keys[0].hash);
+        lock_take(&p->lock);
+        dispatch_call(c);
+        lock_release(&p->lock);
+        return;
+    }
+    struct lockset set;
+    lockset_clear(&set);
+    dispatch_locks(c, &set);
+    c->held = lockset_is_empty(&set) ? NULL : &set;
+    lockset_lock(&set, sh->env.ks);
+    dispatch_call(c);
+    lockset_unlock(&set, sh->env.ks);
+}
+
+static void finish(struct session *s, struct request *r) {
+    s->done = r->end;
+    if (UNLIKELY(s->window || s->load_attempts)) {
+        park_command_done(s);
+    }
+    uint32_t flags = client_flags(&s->client);
+    if (UNLIKELY(flags & (CLIENT_RESUMED | CLIENT_CLOSE))) {
+        client_unset(&s->client, CLIENT_RESUMED);
+        if (flags & CLIENT_CLOSE) {
+            session_end(s);
+            return;
+        }
+    }
+    if (UNLIKELY(s->conn.out.len_bytes > OUTPUT_PAUSE_BYTES)) {
+        session_check_output(s);
+    }
+}
+
+static void execute(struct shard *sh, struct request *r) {
+    struct session *s = r->s;
+    struct cmd *c = &r->cmd;
+    if (UNLIKELY(s->state != SESSION_RUNNING)) {
+        if (s->state == SESSION_WAITS_ROWS && c->spec) {
+            park_look_ahead(s, c);
+        }
+        return;
+    }
+    if (UNLIKELY(is_paused(sh, c))) {
+        park_for_pause(s);
+        return;
+    }
+    struct resp_writer w = {.out = &s->conn.out, .proto = (uint8_t)client_proto(&s->client)};
+    c->w = &w;
+    sh->env.misses_count = 0;
+    if (dispatch_check(c) == DISPATCH_RUN) {
+        call_locked(sh, c);
+    }
+    switch (c->outcome) {
+    case CMD_DONE:
+        finish(s, r);
+        break;
+    case CMD_MISS:
+        park_on_misses(s, c);
+        break;
+    case CMD_SLEEP:
+        park_on_timer(s, c->wake_us);
+        break;
+    case CMD_AGAIN:
+        park_for_turn(s);
+        break;
+    }
+}
+
+/* --- settle --- */
+
+/* Puts what was not executed into s->in and forgets the source. */
+static void keep_rest(struct session *s) {
+    bool parked = s->state != SESSION_RUNNING;
+    size_t from = parked ? s->done : s->parsed;
+    if (parked) {
+        resp_parser_reset(&s->parser); /* the next parse begins with another request */
+    }
+    if (s->src.ptr == s->in.ptr) {
+        buf_consume(&s->in, from);
+    } else if (from < s->src.len) {
+        buf_append(&s->in, s->src.ptr + from, s->src.len - from);
+    }
+    if (s->in.len == 0 && s->in.cap) {
+        buf_free(&s->in);
+    }
+    s->src = (struct slice){0};
+    s->parsed = s->done = 0;
+}
+
+static void count_output(struct shard *sh, struct session *s) {
+    size_t now = s->conn.out.len_bytes;
+    if (now > s->out_written) {
+        uint64_t more = now - s->out_written;
+        stat_add(&sh->stats.net_out_bytes, more);
+        stat_add(&s->client.total_out, more);
+    }
+    s->out_written = now;
+    atomic_store_explicit(&s->client.output_bytes, now, memory_order_relaxed);
+    atomic_store_explicit(&s->client.query_bytes, s->in.len, memory_order_relaxed);
+}
+
+/* The session's share of the batch is over: keep, send, check. */
+static void settle(struct shard *sh, struct session *s) {
+    s->in_batch = false;
+    if (s->state == SESSION_CLOSED) {
+        s->src = (struct slice){0};
+        return;
+    }
+    if (s->state == SESSION_ENDING) {
+        s->done = s->parsed = s->src.len;
+    }
+    keep_rest(s);
+    count_output(sh, s);
+    if (s->conn.out.len_bytes) {
+        net_send(sh->net, &s->conn);
+    }
+    if (s->in.len > sh->env.settings->query_buffer_bytes_max) {
+        log_warning("Closing client id=%llu: its query buffer is over the limit (%zu bytes)",
+                    (unsigned long long)s->client.id, s->in.len);
+        stat_add(&sh->stats.clients_closed_query, 1);
+        session_close(s);
+        return;
+    }
+    if (s->state == SESSION_RUNNING) {
+        if (s->eof) {
+            session_end(s);
+        } else if (s->conn.read_paused) {
+            net_resume_read(sh->net, &s->conn);
+        }
+    } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
+        net_pause_read(sh->net, &s->conn);
+    }
+}
+
+static void attribute_ticks(struct shard *sh, const struct cmd *c, uint64_t *since) {
+    uint64_t now = clock_ticks();
+    if (c->spec) {
+        stat_add(&sh->stats.per_command[c->id].ticks, now - *since);
+    }
+    *since = now;
+}
+
+void pipeline_run(struct shard *sh) {
+    struct batch *b = &sh->batch;
+    uint32_t count = b->count;
+    if (count > 1) {
+        for (uint32_t i = 0; i < count; i++) {
+            const struct cmd *c = &b->requests[i].cmd;
+            for (uint32_t k = 0; c->spec && k < c->keys_count && k < BATCH_KEYS_INLINE; k++) {
+                keyspace_prefetch_entry(sh->env.ks, client_db(c->client), c->keys[k].hash);
+            }
+        }
+    }
+    if (count && sh->env.settings->keyspace.maxmemory_bytes) {
+        sh->env.over_limit = !keyspace_make_room(sh->env.ks, sh->index, sh->env.shards,
+                                                 sh->env.now_ms, EVICT_A_BATCH_MAX);
+    }
+    uint64_t since = clock_ticks();
+    for (uint32_t i = 0; i < count; i++) {
+        struct request *r = &b->requests[i];
+        execute(sh, r);
+        /* Runs of one command are timed together. */
+        if (i + 1 == count || b->requests[i + 1].cmd.spec != r->cmd.spec) {
+            attribute_ticks(sh, &r->cmd, &since);
+        }
+        release_large(r);
+    }
+    b->count = 0;
+    if (count) {
+        stat_add(&sh->stats.batches, 1);
+        stat_add(&sh->stats.requests_batched, count);
+    }
+    uint32_t touched_count = b->touched_count;
+    b->touched_count = 0;
+    for (uint32_t i = 0; i < touched_count; i++) {
+        if (b->touched[i] == sh->feeding) {
+            b->touched[i]->in_batch = false; /* parse_batch goes on with it */
+        } else {
+            settle(sh, b->touched[i]);
+        }
+    }
+    load_submit(sh);
+}
+
+/* --- feed --- */
+
+static void feed(struct shard *sh, struct session *s, struct slice src) {
+    s->src = src;
+    s->parsed = s->done = 0;
+    touch(&sh->batch, s);
+    sh->feeding = s;
+    parse_batch(sh, s);
+    sh->feeding = NULL;
+    if (sh->batch.count == 0 || sh->batch.touched_count == ARRAY_COUNT(sh->batch.touched)) {
+        pipeline_run(sh); /* settles it */
+    }
+}
+
+void pipeline_receive(struct shard *sh, struct session *s, struct slice data) {
+    if (s->state >= SESSION_ENDING) {
+        return;
+    }
+    stat_add(&sh->stats.net_in_bytes, data.len);
+    stat_add(&s->client.total_in, data.len);
+    atomic_store_explicit(&s->client.active_ms, sh->env.now_ms, memory_order_relaxed);
+    if (s->in_batch) {
+        pipeline_run(sh);
+        if (s->state >= SESSION_ENDING) {
+            return;
+        }
+    }
+    if (s->state != SESSION_RUNNING) {
+        buf_append_slice(&s->in, data);
+        if (s->in.len > INPUT_PAUSE_BYTES) {
+            net_pause_read(sh->net, &s->conn);
+        }
+        return;
+    }
+    if (s->in.len) {
+        buf_append_slice(&s->in, data);
+        data = buf_slice(&s->in);
+    }
+    feed(sh, s, data);
+}
+
+void pipeline_resume(struct shard *sh, struct session *s) {
+    ASSERT(!s->in_batch && s->state == SESSION_RUNNING);
+    feed(sh, s, buf_slice(&s->in));
+}

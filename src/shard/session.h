@@ -1,0 +1,220 @@
+#ifndef FOREBAY_SHARD_SESSION_H
+#define FOREBAY_SHARD_SESSION_H
+/* The shard's own types: shard, session, batch, load. Private to src/shard. */
+#include <pthread.h>
+#include "command/rows.h"
+#include "command/transaction.h"
+#include "ds/hmap.h"
+#include "ds/timers.h"
+#include "shard/mailbox.h"
+#include "shard/shard.h"
+
+enum {
+    BATCH_REQUESTS_MAX = 64,        /* parsed before any is executed */
+    BATCH_KEYS_INLINE = 4,          /* hashed keys kept in the request itself */
+    OUTPUT_PAUSE_BYTES = 1 << 20,   /* past this unsent output a client's requests wait */
+    OUTPUT_RESUME_BYTES = 256 << 10,
+    INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
+    ARGS_KEEP_MAX = 1024,           /* larger argument arrays are freed after use */
+    TIMERS_A_LOOP_MAX = 256,
+    MESSAGES_A_LOOP_MAX = 1024,
+    RESUMES_A_LOOP_MAX = 256,
+    MAINTAIN_SLOTS = 1024,          /* table slots swept for expiry in one step */
+    EVICT_A_BATCH_MAX = 64,
+    LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
+};
+
+#define CRON_PERIOD_US (100 * 1000)
+
+enum session_state {
+    SESSION_RUNNING,
+    SESSION_WAITS_ROWS,   /* for the rows its command needs */
+    SESSION_WAITS_TIMER,  /* CMD_SLEEP */
+    SESSION_WAITS_TURN,   /* CMD_AGAIN, or resumed: on shard->runnable */
+    SESSION_WAITS_OUTPUT, /* its peer does not read */
+    SESSION_WAITS_PAUSE,  /* CLIENT PAUSE: on shard->paused */
+    SESSION_ENDING,       /* replies are being flushed, then it is closed */
+    SESSION_CLOSED,       /* net_close was called; waits for NET_EVENT_CLOSED */
+};
+
+struct session {
+    struct conn conn;
+    struct client client;
+    struct shard *shard;
+    struct hmap_node by_id;
+    struct list all;          /* in shard->sessions; the registry's mutex guards the links */
+    struct list queue;        /* in runnable or paused */
+    struct resp_parser parser;
+    struct buf in;            /* received and not executed; empty when idle */
+    struct slice src;         /* what is being fed: `in` or a receive buffer */
+    size_t parsed, done;      /* bytes of src parsed, executed */
+    enum session_state state;
+    bool in_batch;            /* has requests in the batch, or is on its touched list */
+    bool eof;                 /* the peer closed its side */
+    uint32_t window;          /* requests its rows were looked up ahead for */
+    uint32_t load_attempts;   /* runs of the present command that ended in CMD_MISS */
+    uint32_t rows_needed;     /* pending rows the present command waits for */
+    struct rows rows;
+    struct timer timer;       /* row timeout, CMD_SLEEP */
+    int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
+    size_t output_stuck_len;
+    uint64_t out_written;     /* conn.out.len_bytes when last counted */
+};
+
+struct request {
+    struct session *s;
+    size_t end;               /* in s->src: past the request */
+    struct cmd cmd;
+    struct resp_args args;    /* the array is kept from batch to batch */
+    struct key keys_inline[BATCH_KEYS_INLINE];
+    struct key *keys_heap;    /* more keys than fit inline */
+    uint32_t keys_cap;
+    uint32_t keys_count;
+};
+
+struct batch {
+    uint32_t count;
+    uint32_t touched_count;
+    struct session *touched[BATCH_REQUESTS_MAX + NET_EVENTS_MAX];
+    struct request requests[BATCH_REQUESTS_MAX];
+};
+
+struct load_waiter {
+    struct load_waiter *next;
+    uint32_t shard;
+    uint64_t session_id;
+};
+
+/* One row being read, for all who ask for it meanwhile. In its partition's `loads` until complete;
+ * `waiters` and membership are guarded by that partition's lock, the result is immutable once
+ * complete. Freed with the last reference: the partition's map, a waiter's row, a message. */
+struct load {
+    struct hmap_node node;
+    struct message message;    /* MESSAGE_LOADED to the starting shard */
+    struct key key;            /* bytes owned */
+    struct mapping *map;       /* a reference */
+    uint64_t fence_seq;        /* the token: fence and generation when asked */
+    uint32_t generation;
+    uint32_t shard;            /* where it completes */
+    _Atomic uint32_t refs;
+    bool detached;             /* no longer in the map: a newer load took its place */
+    bool keep_copy;            /* some waiter wants the row itself */
+    struct load_waiter *waiters;
+    struct store_request *request;
+    enum row_state state;      /* ROW_PENDING until complete */
+    struct entry *entry;       /* ROW_LOADED and not (only) in the table */
+    char *error;               /* ROW_FAILED */
+};
+
+struct shard {
+    uint32_t index;
+    struct shard_group *group;
+    pthread_t thread;
+    struct net *net;
+    struct mailbox mailbox;
+    struct env env;
+    struct stats stats;
+    struct chunk_pool chunks;
+    struct timers timers;
+    struct timer cron;
+    struct hmap sessions_by_id;
+    pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
+    struct list sessions;
+    uint32_t sessions_count;
+    struct list runnable, paused;
+    struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
+    const struct settings *retired[8]; /* replaced during this batch, released after it */
+    uint32_t retired_count;
+    uint32_t maintain_next, maintain_left; /* partition of the next step; steps due this period */
+    int64_t wall_offset_us;    /* wall clock - monotonic clock */
+    uint64_t loop_ticks, busy_ticks, idle_ticks;
+    int64_t idle_scan_us;
+    bool stopping;
+    int64_t stop_deadline_us;
+    struct net_event events[NET_EVENTS_MAX];
+    int events_count, events_done; /* of this loop: given back up to events_done */
+    struct batch batch;
+    struct session *feeding;   /* whose bytes are being parsed: not settled by pipeline_run */
+};
+
+struct shard_group {
+    struct shards_params params;
+    struct host_ops host;
+    struct store *store;
+    _Atomic uint64_t next_client_id;
+    _Atomic uint32_t round_robin;
+    _Atomic uint32_t connections[SHARDS_MAX]; /* counted from the decision where one goes */
+    _Atomic uint32_t connections_total;
+    _Atomic int64_t pause_until_ms;   /* 0 = no pause */
+    _Atomic bool pause_writes_only;
+    double ticks_per_us;
+    char backend_why[256];
+    enum net_backend backend;
+    /* start-up: the shards report here */
+    pthread_mutex_t start_mutex;
+    pthread_cond_t start_cond;
+    uint32_t started;
+    bool start_failed;
+    char start_why[256];
+    uint32_t shards_running;
+    struct shard *shards[SHARDS_MAX];
+};
+
+/* --- clients.c --- */
+struct session *session_create(struct shard *sh, int fd);
+void session_free(struct session *s); /* after NET_EVENT_CLOSED */
+struct session *session_find(struct shard *sh, uint64_t id);
+/* Replies are dropped; safe at any time, also while it has requests in the batch. */
+void session_close(struct session *s);
+/* Closed once its replies are sent; executes nothing more. */
+void session_end(struct session *s);
+void clients_fill_host(struct host_ops *host);
+/* Idle, stuck and over-limit clients; called from the cron. */
+void clients_check_limits(struct shard *sh);
+/* After output was written: limits, back-pressure. False when it was closed or has to wait. */
+bool session_check_output(struct session *s);
+
+/* --- accept.c --- */
+void accept_fd(struct shard *sh, int fd);
+void accept_adopt(struct shard *sh, int fd);
+
+/* --- pipeline.c --- */
+/* Takes bytes that just came in. */
+void pipeline_receive(struct shard *sh, struct session *s, struct slice data);
+/* Runs what stands in s->in: it was resumed. */
+void pipeline_resume(struct shard *sh, struct session *s);
+/* Executes the batch and settles its sessions. */
+void pipeline_run(struct shard *sh);
+
+/* --- park.c --- */
+void park_on_misses(struct session *s, struct cmd *c);
+/* Requests that stand behind a parked one: their rows are asked for with it. */
+void park_look_ahead(struct session *s, struct cmd *c);
+void park_on_timer(struct session *s, int64_t wake_us);
+void park_for_turn(struct session *s);
+void park_for_pause(struct session *s);
+void park_for_output(struct session *s);
+/* Taken off the runnable list to be fed again. */
+void park_resumed(struct session *s);
+/* A load that `s` may wait for is complete. */
+void park_load_done(struct session *s, struct load *l);
+/* A command has completed: its rows are forgotten when the window is used up. */
+void park_command_done(struct session *s);
+/* Forgets rows and timer: the session goes away. */
+void park_forget(struct session *s);
+/* Puts it on the runnable list. */
+void park_wake(struct session *s);
+/* Wakes paused clients whose pause is over. */
+void park_unpause(struct shard *sh);
+
+/* --- load.c --- */
+enum load_outcome { LOAD_CACHED, LOAD_WAITING };
+/* Joins the load of that row or starts one. LOAD_WAITING: *out holds a reference for the caller. */
+enum load_outcome load_join(struct shard *sh, struct session *s, const struct row_miss *miss,
+                            bool keep_copy, struct load **out);
+void load_unref(struct load *l); /* takes NULL; any thread */
+/* Hands the loads started in this batch to the store. */
+void load_submit(struct shard *sh);
+/* MESSAGE_LOADED. */
+void load_complete(struct shard *sh, struct load *l);
+#endif

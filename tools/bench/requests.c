@@ -1,0 +1,257 @@
+/* Formatting of requests, and the shapes of the replies to them. */
+#include "requests.h"
+
+#include <stdio.h>
+#include <string.h>
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "zipf.h"
+
+enum { OVERHEAD_MAX = 128 }; /* protocol bytes of a request beside keys and values */
+
+/* Draws key numbers in the distribution asked for. */
+struct draw {
+    const struct options *options;
+    struct zipf zipf;
+    struct rng rng;
+    uint64_t position;
+};
+
+static void draw_init(struct draw *d, const struct options *o, uint32_t thread) {
+    *d = (struct draw){.options = o, .rng = {.state = o->seed * 7919 + thread}};
+    d->position = o->keys / o->threads * thread;
+    if (o->dist == DIST_ZIPF) {
+        zipf_init(&d->zipf, o->keys, o->theta);
+    }
+}
+
+static uint64_t draw_key(struct draw *d) {
+    switch (d->options->dist) {
+    case DIST_UNIFORM:
+        return rng_below(&d->rng, d->options->keys);
+    case DIST_ZIPF:
+        return zipf_scatter(&d->zipf, zipf_next(&d->zipf, &d->rng));
+    case DIST_SEQUENTIAL:
+        return d->position++ % d->options->keys;
+    }
+    UNREACHABLE();
+}
+
+static enum request_kind draw_kind(struct draw *d) {
+    const struct options *o = d->options;
+    switch (o->op) {
+    case OP_GET:
+        return REQUEST_GET;
+    case OP_SET:
+    case OP_MSET:
+        return REQUEST_SET;
+    case OP_INCR:
+        return REQUEST_INCR;
+    case OP_PING:
+        return REQUEST_PING;
+    case OP_MIX:
+        return (double)(rng_next(&d->rng) >> 11) * 0x1p-53 < o->read_share ? REQUEST_GET
+                                                                          : REQUEST_SET;
+    }
+    UNREACHABLE();
+}
+
+void requests_key(const struct options *o, uint64_t number, char *out) {
+    memset(out, '0', o->key_bytes);
+    memcpy(out, "k:", 2);
+    for (uint32_t i = o->key_bytes; number > 0; number /= 10) {
+        ASSERT(i > 2);
+        out[--i] = (char)('0' + number % 10);
+    }
+}
+
+static char *put(char *out, const char *text) {
+    size_t len = strlen(text);
+    memcpy(out, text, len);
+    return out + len;
+}
+
+/* "$len\r\n", then room for len bytes, then "\r\n"; returns where the bytes go. */
+static char *put_bulk_head(char *out, uint32_t len) {
+    return out + sprintf(out, "$%u\r\n", len);
+}
+
+static char *put_key(const struct options *o, uint64_t number, char *out) {
+    out = put_bulk_head(out, o->key_bytes);
+    requests_key(o, number, out);
+    return put(out + o->key_bytes, "\r\n");
+}
+
+/* The key's text repeated to the value's size. */
+static char *put_value(const struct options *o, uint64_t number, char *out) {
+    char key[OPTIONS_KEY_BYTES_MAX];
+    requests_key(o, number, key);
+    for (uint32_t done = 0; done < o->value_bytes;) {
+        uint32_t part = MIN(o->key_bytes, o->value_bytes - done);
+        memcpy(out + done, key, part);
+        done += part;
+    }
+    return put(out + o->value_bytes, "\r\n");
+}
+
+uint32_t requests_format_set(const struct options *o, uint64_t number, char *out) {
+    char *at = out;
+    if (o->protocol == PROTOCOL_MEMCACHED) {
+        at = put(at, "set ");
+        requests_key(o, number, at);
+        at += o->key_bytes;
+        at += sprintf(at, " 0 %u %u\r\n", o->ttl_s, o->value_bytes);
+        return (uint32_t)(put_value(o, number, at) - out);
+    }
+    at = put(at, o->ttl_s ? "*5\r\n$3\r\nSET\r\n" : "*3\r\n$3\r\nSET\r\n");
+    at = put_key(o, number, at);
+    at = put_value(o, number, put_bulk_head(at, o->value_bytes));
+    if (o->ttl_s) {
+        char digits[16];
+        int len = sprintf(digits, "%u", o->ttl_s);
+        at += sprintf(at, "$2\r\nEX\r\n$%d\r\n%s\r\n", len, digits);
+    }
+    return (uint32_t)(at - out);
+}
+
+static uint32_t format_mset(struct draw *d, char *out) {
+    const struct options *o = d->options;
+    char *at = out + sprintf(out, "*%d\r\n$4\r\nMSET\r\n", 1 + 2 * OPTIONS_MSET_KEYS);
+    for (int i = 0; i < OPTIONS_MSET_KEYS; i++) {
+        uint64_t number = draw_key(d);
+        at = put_key(o, number, at);
+        at = put_value(o, number, put_bulk_head(at, o->value_bytes));
+    }
+    return (uint32_t)(at - out);
+}
+
+static uint32_t format_by_key(const struct options *o, enum request_kind kind, uint64_t number,
+                              char *out) {
+    char *at = out;
+    if (o->protocol == PROTOCOL_MEMCACHED) {
+        at = put(at, "get ");
+        requests_key(o, number, at);
+        return (uint32_t)(put(at + o->key_bytes, "\r\n") - out);
+    }
+    at = put(at, kind == REQUEST_GET ? "*2\r\n$3\r\nGET\r\n" : "*2\r\n$4\r\nINCR\r\n");
+    at = put_key(o, number, at);
+    if (kind == REQUEST_INCR) { /* "i:...": the plain key may hold a value that is no number */
+        at[-(int)o->key_bytes - 2] = 'i';
+    }
+    return (uint32_t)(at - out);
+}
+
+uint32_t requests_size_max(const struct options *o) {
+    uint32_t one = OVERHEAD_MAX + o->key_bytes + o->value_bytes;
+    return o->op == OP_MSET ? OPTIONS_MSET_KEYS * one : one;
+}
+
+static void set_shape(struct reply_shape *shape, const char *head, uint32_t len) {
+    memcpy(shape->head, head, sizeof(shape->head));
+    shape->len = len;
+}
+
+static void init_shapes(struct requests *r, const struct options *o) {
+    char head[64];
+    if (o->protocol == PROTOCOL_MEMCACHED) {
+        int len = snprintf(head, sizeof(head), " 0 %u\r\n\r\nEND\r\n", o->value_bytes);
+        set_shape(&r->shape[REQUEST_GET], "VALU",
+                  (uint32_t)(strlen("VALUE ") + len) + o->key_bytes + o->value_bytes);
+        set_shape(&r->shape[REQUEST_SET], "STOR", (uint32_t)strlen("STORED\r\n"));
+        return;
+    }
+    int len = snprintf(head, sizeof(head), "$%u\r\n\r\n", o->value_bytes);
+    set_shape(&r->shape[REQUEST_GET], head, (uint32_t)len + o->value_bytes);
+    set_shape(&r->shape[REQUEST_SET], "+OK\r", (uint32_t)strlen("+OK\r\n"));
+    set_shape(&r->shape[REQUEST_PING], "+PON", (uint32_t)strlen("+PONG\r\n"));
+}
+
+/* Batches that fit the arena, and no more than make a difference. */
+static uint32_t count_batches(const struct options *o, uint64_t *arena_bytes) {
+    enum { REQUESTS_MAX = 1 << 20 };
+    uint64_t batch_max = (uint64_t)requests_size_max(o) * o->pipeline;
+    uint64_t shortest = o->op == OP_GET || o->op == OP_INCR || o->op == OP_PING
+                            ? (uint64_t)(OVERHEAD_MAX + o->key_bytes) * o->pipeline
+                            : batch_max;
+    uint64_t limit = (uint64_t)o->arena_mb << 20;
+    uint64_t count = MIN(limit / shortest, (uint64_t)REQUESTS_MAX / o->pipeline);
+    count = MAX(count, 4);
+    *arena_bytes = count * shortest;
+    ASSERT(*arena_bytes < UINT32_MAX);
+    return (uint32_t)count;
+}
+
+void requests_init(struct requests *r, const struct options *o, uint32_t thread) {
+    *r = (struct requests){.options = o};
+    init_shapes(r, o);
+    uint64_t arena_bytes;
+    r->batch_count = count_batches(o, &arena_bytes);
+    r->arena = mem_alloc(arena_bytes);
+    r->batches = mem_alloc(sizeof(*r->batches) * r->batch_count);
+    uint64_t request_count = (uint64_t)r->batch_count * o->pipeline;
+    r->kinds = o->op == OP_MIX ? mem_alloc(request_count) : NULL;
+    r->keys = o->verify ? mem_alloc(request_count * sizeof(*r->keys)) : NULL;
+    struct draw draw;
+    draw_init(&draw, o, thread);
+    uint32_t at = 0;
+    for (uint64_t i = 0; i < request_count; i++) {
+        struct batch *batch = &r->batches[i / o->pipeline];
+        if (i % o->pipeline == 0) {
+            batch->offset = at;
+        }
+        enum request_kind kind = draw_kind(&draw);
+        uint64_t number = draw_key(&draw);
+        if (kind == REQUEST_PING) {
+            at += (uint32_t)sprintf(r->arena + at, "*1\r\n$4\r\nPING\r\n");
+        } else if (o->op == OP_MSET) {
+            at += format_mset(&draw, r->arena + at);
+        } else if (kind == REQUEST_SET) {
+            at += requests_format_set(o, number, r->arena + at);
+        } else {
+            at += format_by_key(o, kind, number, r->arena + at);
+        }
+        ASSERT(at <= arena_bytes);
+        batch->len = at - batch->offset;
+        if (r->kinds) {
+            r->kinds[i] = (uint8_t)kind;
+        }
+        if (r->keys) {
+            r->keys[i] = (uint32_t)number;
+        }
+    }
+}
+
+void requests_deinit(struct requests *r) {
+    mem_free(r->arena);
+    mem_free(r->batches);
+    mem_free(r->kinds);
+    mem_free(r->keys);
+    *r = (struct requests){0};
+}
+
+const struct batch *requests_take(struct requests *r, uint32_t *out_index) {
+    uint32_t index = r->next;
+    r->next = index + 1 == r->batch_count ? 0 : index + 1;
+    *out_index = index;
+    return &r->batches[index];
+}
+
+enum request_kind requests_kind(const struct requests *r, uint32_t index, uint32_t i) {
+    if (r->kinds) {
+        return (enum request_kind)r->kinds[(uint64_t)index * r->options->pipeline + i];
+    }
+    switch (r->options->op) {
+    case OP_GET:
+        return REQUEST_GET;
+    case OP_INCR:
+        return REQUEST_INCR;
+    case OP_PING:
+        return REQUEST_PING;
+    case OP_SET:
+    case OP_MSET:
+    case OP_MIX:
+        return REQUEST_SET;
+    }
+    UNREACHABLE();
+}
