@@ -23,7 +23,7 @@ bool lock_try_shared(struct lock *l);
 void lock_release_shared(struct lock *l);
 
 static inline void lock_take(struct lock *l) {
-    if (UNLIKELY(!l->elided)) {
+    if (!l->elided) {
         lock_take_shared(l);
     }
     ASSERT(!l->held);
@@ -41,7 +41,7 @@ static inline bool lock_try(struct lock *l) {
 static inline void lock_release(struct lock *l) {
     ASSERT(l->held);
     l->held = false;
-    if (UNLIKELY(!l->elided)) {
+    if (!l->elided) {
         lock_release_shared(l);
     }
 }

@@ -12,6 +12,7 @@
  * Changing the family while running leaves bits of the other until an entry is used again. */
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/assert.h"
 #include "base/rng.h"
 #include "engine/entry.h"
 
@@ -40,7 +41,11 @@ struct policy {
     uint64_t (*worth)(uint16_t bits, const struct entry *e, int64_t now_s, struct rng *rng);
 };
 
-const struct policy *policy_of(enum evict_policy policy);
+extern const struct policy policies[EVICT_POLICIES_COUNT];
+static inline const struct policy *policy_of(enum evict_policy policy) {
+    ASSERT(policy < EVICT_POLICIES_COUNT);
+    return &policies[policy];
+}
 
 uint16_t policy_lru_fresh(int64_t now_s);
 uint16_t policy_lru_touch(uint16_t bits, int64_t now_s, struct rng *rng);
