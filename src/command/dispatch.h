@@ -2,7 +2,7 @@
 #define FOREBAY_COMMAND_DISPATCH_H
 /* The way of one request through the command layer; shard/pipeline.c calls these in order:
  *
- *   dispatch_find -> dispatch_keys -> [prefetch] -> dispatch_check -> [lock] -> dispatch_call -> [unlock]
+ *   dispatch_find -> dispatch_keys -> [prefetch] -> dispatch_check -> [lock] -> dispatch_call
  */
 #include "command/command.h"
 
@@ -39,8 +39,8 @@ enum dispatch_verdict {
     DISPATCH_RUN,     /* lock the keys' partitions and call */
     DISPATCH_REPLIED, /* an error or +QUEUED was written: nothing to run */
 };
-/* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no locks
- * are held. */
+/* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no
+ * locks are held. */
 enum dispatch_verdict dispatch_check(struct cmd *c);
 /* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written.
  * env->misses starts empty and holds what this run missed. */
