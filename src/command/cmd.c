@@ -118,6 +118,15 @@ struct entry *cmd_peek(struct cmd *c, uint32_t i) {
     return e;
 }
 
+void cmd_invalidate_row(struct cmd *c, uint32_t i) {
+    struct slice values[MAPPING_KEY_COLUMNS_MAX];
+    const struct key *key = &c->keys[i];
+    if (UNLIKELY(c->env->settings->maps != NULL) && client_db(c->client) == 0 &&
+        mapping_set_match(c->env->settings->maps, key->bytes, values)) {
+        part_bump_fence(cmd_partition(c, i), key->hash, c->env->now_ms);
+    }
+}
+
 static bool typed(struct cmd *c, struct entry *e, enum value_type type, struct entry **out) {
     if (e && UNLIKELY(entry_type(e) != type)) {
         resp_error(c->w, ERR_WRONGTYPE);

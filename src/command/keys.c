@@ -296,7 +296,7 @@ const struct command keys_commands[] = {
      NULL},
     {"object", NULL, -2, 0, {0}, NULL, 0, ON_ROW_NOTHING, "generic", "2.2.3",
      "That of the subcommand", "Answers how the server keeps a key.", "", object_commands},
-    {"randomkey", randomkey_command, 1, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE,
+    {"randomkey", randomkey_command, 1, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE,
      ON_ROW_NOTHING, "generic", "1.0.0", "O(1)", "Answers the name of some key.", "", NULL},
     {"rename", rename_command, 3, CMD_WRITE, {1, 2, 1}, NULL, ACL_KEYSPACE, ON_ROW_UNSUPPORTED,
      "generic", "1.0.0", "O(1)", "Gives a key another name, replacing the key of that name.",

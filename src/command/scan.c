@@ -1,7 +1,7 @@
 /* SCAN and KEYS: walks over a whole database, and what HSCAN shares with them.
  *
  * Runs on the executing shard's thread. No lock is held before: keyspace_scan takes each
- * partition's in turn. Inside EXEC all are held already (CMD_VISITS).
+ * partition's in turn. Inside EXEC all are held already (CMD_WALKS).
  *
  * 1. Every key that is there from the first step to the last is reported once: a cursor is a hash
  *    prefix, and keys before it were reported, wherever growth has put them since.
@@ -191,10 +191,10 @@ static void keys_command(struct cmd *c) {
 /* --- the table --- */
 
 const struct command scan_commands[] = {
-    {"keys", keys_command, 2, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS,
+    {"keys", keys_command, 2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS,
      ON_ROW_NOTHING, "generic", "1.0.0", "O(N) in the number of keys",
      "Lists the keys that match a pattern.", "pattern", NULL},
-    {"scan", scan_command, -2, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
+    {"scan", scan_command, -2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
      "generic", "2.8.0", "O(1) a call, O(N) for the whole walk", "Lists the keys step by step.",
      "cursor [MATCH pattern] [COUNT count] [TYPE type]", NULL},
     {NULL},
