@@ -236,8 +236,9 @@ static void host_client_kill(struct env *env, uint32_t shard, uint64_t id) {
 
 static void host_pause(struct env *env, int64_t until_ms, bool writes_only) {
     struct shard_group *g = shard_of(env)->group;
+    int64_t old_ms = atomic_load(&g->pause_until_ms);
     atomic_store(&g->pause_writes_only, writes_only);
-    atomic_store(&g->pause_until_ms, until_ms);
+    atomic_store(&g->pause_until_ms, MAX(old_ms, until_ms)); /* a pause is never cut short */
 }
 
 static void host_unpause(struct env *env) {
