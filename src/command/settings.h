@@ -20,7 +20,6 @@ struct settings {
     uint32_t databases;                /* at most DATABASES_MAX */
     char requirepass[512];             /* "" = none */
     bool protected_mode;
-    bool bound_explicitly;             /* `bind` was given */
     bool debug_enabled;                /* enable-debug-command yes; `local` is resolved by loopback */
     bool debug_local;
     uint32_t maxclients;
