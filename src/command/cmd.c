@@ -118,6 +118,15 @@ struct entry *cmd_peek(struct cmd *c, uint32_t i) {
     return e;
 }
 
+void cmd_invalidate_row(struct cmd *c, uint32_t i) {
+    struct slice values[MAPPING_KEY_COLUMNS_MAX];
+    const struct key *key = &c->keys[i];
+    if (UNLIKELY(c->env->settings->maps != NULL) && client_db(c->client) == 0 &&
+        mapping_set_match(c->env->settings->maps, key->bytes, values)) {
+        part_bump_fence(cmd_partition(c, i), key->hash, c->env->now_ms);
+    }
+}
+
 static bool typed(struct cmd *c, struct entry *e, enum value_type type, struct entry **out) {
     if (e && UNLIKELY(entry_type(e) != type)) {
         resp_error(c->w, ERR_WRONGTYPE);
@@ -204,14 +213,13 @@ bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute,
     if (!cmd_arg_i64(c, arg, &value)) {
         return false;
     }
-    /* EXPIRE_NEVER is no time that may be asked for. */
     if ((positive && value <= 0) || __builtin_mul_overflow(value, unit_ms, &ms) ||
-        (!absolute && __builtin_add_overflow(ms, c->env->now_ms, &ms)) || ms == EXPIRE_NEVER) {
+        (!absolute && __builtin_add_overflow(ms, c->env->now_ms, &ms))) {
         resp_errorf(c->w, "ERR invalid expire time in '%s' command",
                     command_table_full_name(c->env->commands, c->id));
         return false;
     }
-    *out_ms = ms;
+    *out_ms = MIN(ms, ENTRY_EXPIRE_MS_MAX);
     return true;
 }
 

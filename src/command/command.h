@@ -27,8 +27,9 @@ enum command_flag {
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
-    CMD_PROTECTED = 1 << 16,  /* refused unless enable-debug-command allows it: DEBUG */
-    CMD_VISITS = 1 << 17,     /* looks into other partitions: an EXEC with it locks them all */
+    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, a partition at a time: an EXEC
+                                 with it holds all locks, as it may not take a further one */
+    CMD_PROTECTED = 1 << 17,  /* refused unless enable-debug-command allows it: DEBUG */
     CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
 };
@@ -114,6 +115,9 @@ struct entry *cmd_read(struct cmd *c, uint32_t i);
 struct entry *cmd_look(struct cmd *c, uint32_t i);
 /* The same for a command that is about to change the key: no statistics, no read-through. */
 struct entry *cmd_peek(struct cmd *c, uint32_t i);
+/* The client says that its copy of a mapped row is no good (DEL): a load in flight, which may have
+ * read what the client knows to be old, must not be stored. Nothing on other keys. */
+void cmd_invalidate_row(struct cmd *c, uint32_t i);
 /* cmd_read and type check: true with *out set (NULL when missing), false after -WRONGTYPE. */
 bool cmd_read_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) MUST_USE;
 bool cmd_peek_typed(struct cmd *c, uint32_t i, enum value_type type, struct entry **out) MUST_USE;

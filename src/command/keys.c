@@ -27,6 +27,7 @@ struct slice keys_type_name(enum value_type type) {
 static void del_command(struct cmd *c) {
     int64_t deleted = 0;
     for (uint32_t i = 0; i < c->keys_count; i++) {
+        cmd_invalidate_row(c, i);
         deleted += part_delete(cmd_partition(c, i), client_db(c->client), &c->keys[i],
                                c->env->now_ms);
     }
@@ -236,7 +237,7 @@ static void object_freq_command(struct cmd *c) {
                                "LRU and LFU data will take some time to adjust."));
     } else {
         resp_int(c->w, part_frequency(cmd_partition(c, 0), client_db(c->client), &c->keys[0],
-                                      c->env->now_ms));
+                                     c->env->now_ms));
     }
 }
 
@@ -294,7 +295,7 @@ const struct command keys_commands[] = {
      NULL},
     {"object", NULL, -2, 0, {0}, NULL, 0, ON_ROW_NOTHING, "generic", "2.2.3",
      "That of the subcommand", "Answers how the server keeps a key.", "", object_commands},
-    {"randomkey", randomkey_command, 1, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
+    {"randomkey", randomkey_command, 1, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
      "generic", "1.0.0", "O(1)", "Answers the name of some key.", "", NULL},
     {"rename", rename_command, 3, CMD_WRITE, {1, 2, 1}, NULL, ACL_KEYSPACE, ON_ROW_UNSUPPORTED,
      "generic", "1.0.0", "O(1)", "Gives a key another name, replacing the key of that name.",

@@ -1,7 +1,7 @@
 /* SCAN and KEYS: walks over a whole database, and what HSCAN shares with them.
  *
  * Runs on the executing shard's thread. No lock is held before: keyspace_scan takes each partition's
- * in turn. Inside EXEC all are held already (CMD_VISITS).
+ * in turn. Inside EXEC all are held already (CMD_WALKS).
  *
  * 1. Every key that is there from the first step to the last is reported; SCAN may report one twice.
  * 2. Keys are copied into the reply under their partition's lock: nothing points into it afterwards.
@@ -187,10 +187,10 @@ static void keys_command(struct cmd *c) {
 /* --- the table --- */
 
 const struct command scan_commands[] = {
-    {"keys", keys_command, 2, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS, ON_ROW_NOTHING,
+    {"keys", keys_command, 2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS, ON_ROW_NOTHING,
      "generic", "1.0.0", "O(N) in the number of keys", "Lists the keys that match a pattern.",
      "pattern", NULL},
-    {"scan", scan_command, -2, CMD_READ | CMD_VISITS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING, "generic",
+    {"scan", scan_command, -2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING, "generic",
      "2.8.0", "O(1) a call, O(N) for the whole walk", "Lists the keys step by step.",
      "cursor [MATCH pattern] [COUNT count] [TYPE type]", NULL},
     {NULL},

@@ -231,9 +231,14 @@ static bool flush_arguments(struct cmd *c) {
     return false;
 }
 
+/* Copies of rows go too, and with them what loads in flight would bring. */
 static void flush(struct cmd *c, unsigned from, unsigned to) {
     struct keyspace *ks = c->env->ks;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        for (uint32_t f = 0; f < FENCES_COUNT && from == 0; f++) {
+            ks->partitions[i]->fences[f].seq++;
+            ks->partitions[i]->fences[f].bumped_ms = c->env->now_ms;
+        }
         for (unsigned db = from; db < to; db++) {
             part_flush(ks->partitions[i], db);
         }
@@ -413,7 +418,7 @@ static const struct command memory_subcommands[] = {
                 "O(N), N being the number of samples", "Bytes of memory that a key takes.",
                 "key [SAMPLES count]"),
      .keys = {2, 2, 1}},
-    {SERVER_ROW("stats", memory_stats_command, 2, CMD_VISITS, 0, "4.0.0", "O(1)",
+    {SERVER_ROW("stats", memory_stats_command, 2, CMD_WALKS, 0, "4.0.0", "O(1)",
                 "Figures of memory use.", "")},
     {SERVER_ROW("doctor", memory_doctor_command, 2, 0, 0, "4.0.0", "O(1)",
                 "A verdict on how memory is used.", "")},
@@ -434,7 +439,7 @@ const struct command server_commands[] = {
     {SERVER_ROW("memory", NULL, -2, 0, 0, "4.0.0", "Depends on the subcommand",
                 "Commands about memory.", ""),
      .subcommands = memory_subcommands},
-    {SERVER_ROW("info", info_command, -1, OPEN | CMD_VISITS, ACL_DANGEROUS, "1.0.0", "O(1)",
+    {SERVER_ROW("info", info_command, -1, OPEN | CMD_WALKS, ACL_DANGEROUS, "1.0.0", "O(1)",
                 "Figures of the server, by section.", "[section [section ...]]")},
     {SERVER_ROW("time", time_command, 1, OPEN | CMD_FAST, 0, "2.6.0", "O(1)",
                 "The server's clock: seconds and microseconds.", "")},
@@ -444,7 +449,7 @@ const struct command server_commands[] = {
                 "A picture, and the version.", "[VERSION version]")},
     {SERVER_ROW("shutdown", shutdown_command, -1, ADMIN | CMD_NO_MULTI | CMD_ALLOW_BUSY, 0, "1.0.0",
                 "O(1)", "Stops the server.", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")},
-    {SERVER_ROW("dbsize", dbsize_command, 1, CMD_READ | CMD_FAST, ACL_KEYSPACE, "1.0.0", "O(1)",
+    {SERVER_ROW("dbsize", dbsize_command, 1, CMD_READ | CMD_FAST | CMD_WALKS, ACL_KEYSPACE, "1.0.0", "O(1)",
                 "The number of keys in the database.", "")},
     {SERVER_ROW("flushall", flushall_command, -1, CMD_WRITE | CMD_ALL_KEYS,
                 ACL_KEYSPACE | ACL_DANGEROUS, "1.0.0", "O(1), memory is freed by and by",

@@ -16,6 +16,7 @@ enum { TABLE_SLOTS = 1024, FULL_NAME_CHARS_MAX = 64, TOP_LEVEL = 0 };
 
 struct slot {
     uint64_t fold;   /* the first 8 bytes in lower case */
+    const struct command *row;
     uint16_t len;    /* 0 = free */
     uint16_t parent; /* id + 1 of the container, TOP_LEVEL */
     uint16_t id;
@@ -73,11 +74,10 @@ static const struct command *find(const struct command_table *t, uint32_t parent
             return NULL;
         }
         if (s->fold == fold && s->len == name.len && s->parent == parent) {
-            const struct command *row = t->items[s->id].row;
             if (LIKELY(name.len <= 8) ||
-                strncasecmp(name.ptr + 8, row->name + 8, name.len - 8) == 0) {
+                strncasecmp(name.ptr + 8, s->row->name + 8, name.len - 8) == 0) {
                 *id = s->id;
-                return row;
+                return s->row;
             }
         }
     }
@@ -123,6 +123,7 @@ static void add(struct command_table *t, const struct command *row, uint32_t par
         at = (at + 1) & (TABLE_SLOTS - 1);
     }
     t->slots[at] = (struct slot){.fold = fold,
+                                 .row = row,
                                  .len = (uint16_t)name.len,
                                  .parent = (uint16_t)parent_key,
                                  .id = (uint16_t)id};

@@ -36,7 +36,7 @@ struct transaction {
     uint8_t db;  /* after the queued SELECTs */
     bool grows;  /* one has CMD_GROWS */
     bool writes; /* one has CMD_WRITE */
-    bool all;    /* one needs all partitions */
+    bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
 };
 
 struct watch_key {
@@ -261,10 +261,8 @@ void transaction_queue(struct cmd *c) {
     t->v[t->count++] = q;
     t->grows |= (c->spec->flags & CMD_GROWS) != 0;
     t->writes |= (c->spec->flags & CMD_WRITE) != 0;
-    /* What looks into partitions besides those of its keys would lock them in turn while EXEC holds
-     * others: against the order of locking. */
-    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_VISITS)) ||
-              (c->keys_count == 0 && (c->spec->flags & (CMD_READ | CMD_WRITE)));
+    /* What walks would lock further partitions while EXEC holds some: against the order. */
+    t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
     select_ahead(t, c);
     atomic_store_explicit(&client->multi_count, t->count, memory_order_relaxed);
 }

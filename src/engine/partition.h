@@ -128,5 +128,11 @@ bool part_evict_one(struct partition *p, int64_t now_ms);
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {
     return &p->fences[(hash >> 8) & (FENCES_COUNT - 1)];
 }
+/* Loads of the keys under this fence that are in flight will not be stored. */
+static inline void part_bump_fence(struct partition *p, uint64_t hash, int64_t now_ms) {
+    struct fence *f = part_fence(p, hash);
+    f->seq++;
+    f->bumped_ms = now_ms;
+}
 
 #endif

@@ -173,8 +173,9 @@ void net_stop_accepting(struct net *net) {
 }
 
 void net_accept_failed(struct net *net, int error) {
-    if (error != EMFILE && error != ENFILE && error != ENOBUFS && error != ENOMEM) {
-        return; /* this one connection's failure: it was gone before it was taken */
+    if (error == ECONNABORTED || error == EPROTO || error == EPERM || error == EINTR ||
+        error == EAGAIN || error == ECANCELED) {
+        return; /* this one connection's failure, or ours to end it */
     }
     int64_t now_us = clock_mono_us();
     net->accept_retry_us = now_us + NET_ACCEPT_PAUSE_MS * 1000;

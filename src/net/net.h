@@ -115,8 +115,8 @@ void net_close(struct net *net, struct conn *conn);
 void net_stop_accepting(struct net *net);
 
 /* Flushes sends, then waits for events until `timeout_us` (0: only look, negative: no limit) and
- * returns how many were written to `events` (at most NET_EVENTS_MAX). Events of one connection come
- * in order. A SENT or EOF for a connection on which net_close was called is not reported. */
+ * returns how many were written to `events` (at most NET_EVENTS_MAX). It may return 0 before the
+ * time is up. Events of one connection come in order. */
 int net_wait(struct net *net, struct net_event events[NET_EVENTS_MAX], int64_t timeout_us);
 /* Gives a DATA event's buffer back; the slice is invalid from here. Harmless on other events and
  * when repeated. The buffers are shared by all connections: one that is kept beyond the round is

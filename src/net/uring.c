@@ -4,6 +4,9 @@
  *   eventfd     multishot poll (edge-triggered, never read)
  *   connection  multishot receive from a ring of provided buffers; one send at a time
  *
+ * A send that the kernel takes at once completes within the enter that submits it, which then does
+ * not wait: a round may yield no event.
+ *
  * One shard's thread; the ring is created by it (SINGLE_ISSUER).
  *
  * 1. conn->pending_ops counts the operations that will still complete with the connection's address
@@ -55,14 +58,11 @@ struct uring {
     struct net net;
     struct io_uring ring;
     struct io_uring_buf_ring *buf_ring;
-    size_t buf_ring_bytes;
-    char *buffers; /* NET_BUFFERS_COUNT, BUFFER_STRIDE apart */
-    size_t buffers_bytes;
+    char *buffers;             /* NET_BUFFERS_COUNT, BUFFER_STRIDE apart */
     unsigned buffers_out;      /* with the owner */
     unsigned buffers_returned; /* written to buf_ring, not yet published */
     struct list starved;       /* connections whose receive ended for want of a buffer */
     bool accept_armed[NET_LISTENERS_MAX];
-    bool wake_armed;
     unsigned iov_used, msg_used;
     struct iovec iov[IOV_ARENA];
     struct msghdr msg[MSG_ARENA];
@@ -140,7 +140,6 @@ static void arm_wake(struct uring *u) {
     struct io_uring_sqe *sqe = get_sqe(u);
     io_uring_prep_poll_multishot(sqe, u->net.wake_fd, POLLIN);
     io_uring_sqe_set_data64(sqe, pack(OP_WAKE, NULL));
-    u->wake_armed = true;
 }
 
 static void uring_accept_start(struct net *net) {
@@ -384,14 +383,18 @@ static int on_completion(struct uring *u, const struct io_uring_cqe *cqe, struct
 
 /* Submits and, if nothing has completed, waits. */
 static void enter(struct uring *u, int64_t timeout_us) {
-    struct __kernel_timespec ts = {.tv_sec = timeout_us / 1000000,
-                                   .tv_nsec = timeout_us % 1000000 * 1000};
+    int rc;
     if (timeout_us == 0) {
-        io_uring_submit_and_get_events(&u->ring);
+        rc = io_uring_submit_and_get_events(&u->ring);
     } else {
+        struct __kernel_timespec ts = {.tv_sec = timeout_us / 1000000,
+                                       .tv_nsec = timeout_us % 1000000 * 1000};
         struct io_uring_cqe *cqe;
-        io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_us < 0 ? NULL : &ts, NULL);
+        rc = io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, timeout_us < 0 ? NULL : &ts, NULL);
     }
+    /* EEXIST: another thread than the ring's. EBADR: completions were lost, and with them the
+     * knowledge of what the kernel still holds. */
+    ASSERT(rc != -EEXIST && rc != -EBADR);
     if (LIKELY(io_uring_sq_ready(&u->ring) == 0)) {
         u->iov_used = u->msg_used = 0;
     }
@@ -441,11 +444,10 @@ static int init_ring(struct uring *u) {
 
 static int init_buffers(struct uring *u) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    u->buffers_bytes = (size_t)NET_BUFFERS_COUNT * BUFFER_STRIDE;
-    u->buf_ring_bytes = NET_BUFFERS_COUNT * sizeof(struct io_uring_buf);
-    u->buffers = mem_alloc_aligned(page, u->buffers_bytes);
-    u->buf_ring = mem_alloc_aligned(page, u->buf_ring_bytes);
-    memset(u->buf_ring, 0, u->buf_ring_bytes);
+    size_t ring_bytes = NET_BUFFERS_COUNT * sizeof(struct io_uring_buf);
+    u->buffers = mem_alloc_aligned(page, (size_t)NET_BUFFERS_COUNT * BUFFER_STRIDE);
+    u->buf_ring = mem_alloc_aligned(page, ring_bytes);
+    memset(u->buf_ring, 0, ring_bytes);
     struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)u->buf_ring,
                                    .ring_entries = NET_BUFFERS_COUNT,
                                    .bgid = BUFFER_GROUP};
@@ -492,7 +494,9 @@ static int probe_multishot(struct uring *u) {
 static void uring_destroy(struct net *net) {
     struct uring *u = of_net(net);
     io_uring_queue_exit(&u->ring);
-    close(net->wake_fd);
+    if (net->wake_fd >= 0) {
+        close(net->wake_fd);
+    }
     mem_free(u->buffers);
     mem_free(u->buf_ring);
     mem_free(u);
@@ -515,14 +519,13 @@ static const struct net_ops uring_ops = {
 struct net *uring_create(char *why, size_t why_len) {
     struct uring *u = mem_zalloc(sizeof *u);
     list_init(&u->starved);
-    const char *step = "io_uring_setup";
     int rc = init_ring(u);
     if (rc < 0) {
-        snprintf(why, why_len, "%s: %s", step, strerror(-rc));
+        snprintf(why, why_len, "io_uring_setup: %s", strerror(-rc));
         mem_free(u);
         return NULL;
     }
-    step = "registering a buffer ring";
+    const char *step = "registering a buffer ring";
     rc = init_buffers(u);
     if (rc == 0) {
         step = "multishot receive";
@@ -537,9 +540,6 @@ struct net *uring_create(char *why, size_t why_len) {
     net_init(&u->net, &uring_ops, NET_URING, wake_fd);
     if (rc < 0) {
         snprintf(why, why_len, "%s: %s", step, strerror(-rc));
-        if (wake_fd < 0) {
-            u->net.wake_fd = -1;
-        }
         uring_destroy(&u->net);
         return NULL;
     }

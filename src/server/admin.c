@@ -1,6 +1,7 @@
-/* CONFIG and SHUTDOWN. One CONFIG at a time: the lock is held while a changed configuration is checked,
- * and a mapping is checked against the database while the asking shard waits, so CONFIG SET map may
- * hold up one shard (and others that ask for CONFIG meanwhile) for at most the store's timeout. */
+/* CONFIG and SHUTDOWN. One CONFIG at a time: the lock is held while a changed configuration is
+ * checked, and a mapping is checked against the database while the asking shard waits, so CONFIG
+ * SET map may hold up one shard (and others that ask for CONFIG meanwhile) for at most the store's
+ * timeout. */
 #include "server/admin.h"
 
 #include <stdio.h>
@@ -72,8 +73,8 @@ bool admin_config_set(struct server *s, struct env *env, const struct slice *pai
     pthread_mutex_lock(&s->config_lock);
     uint32_t maxclients = 0;
     struct config *changed = config_changed(s->config, pairs, count, error);
-    bool ok = changed && maps_hold(s, changed, error) &&
-              clients_fit(s, changed, &maxclients, error);
+    bool ok =
+        changed && maps_hold(s, changed, error) && clients_fit(s, changed, &maxclients, error);
     if (ok) {
         struct settings *settings = settings_make(changed, maxclients);
         atomic_store(&s->maxclients, maxclients);

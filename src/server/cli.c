@@ -1,5 +1,5 @@
-/* The command line. Options are handed to the configuration parser as lines of text, so that they have
- * one syntax and one set of messages. Main thread, before anything else exists. */
+/* The command line. Options are handed to the configuration parser as lines of text, so that they
+ * have one syntax and one set of messages. Main thread, before anything else exists. */
 #include "server/cli.h"
 
 #include <stdio.h>
@@ -14,25 +14,14 @@ static const char help[] =
     "       forebay --version | --help | --dump-commands\n"
     "\n"
     "Without a file the built-in defaults are used; \"-\" reads the configuration from standard\n"
-    "input. Options on the command line override the file's. conf/forebay.conf documents them all.\n"
+    "input. Options on the command line override the file's. conf/forebay.conf documents them "
+    "all.\n"
     "\n"
     "Examples:\n"
     "  forebay --port 7000 --maxmemory 1gb --maxmemory-policy allkeys-lru\n"
     "  forebay /etc/forebay.conf --loglevel verbose\n"
-    "  forebay --store sqlite:///var/lib/shop.db --map 'product product:{id} table=products as=hash'\n";
-
-void cli_options_text(int argc, char **argv, struct buf *out) {
-    for (int i = 0; i < argc; i++) {
-        bool name = strncmp(argv[i], "--", 2) == 0 && argv[i][2];
-        if (i > 0) {
-            buf_append_char(out, name ? '\n' : ' ');
-        }
-        option_quote(out, slice_str(name ? argv[i] + 2 : argv[i]));
-    }
-    if (argc > 0) {
-        buf_append_char(out, '\n');
-    }
-}
+    "  forebay --store sqlite:///var/lib/shop.db --map 'product product:{id} table=products "
+    "as=hash'\n";
 
 static bool is(const char *arg, const char *brief, const char *full) {
     return strcmp(arg, full) == 0 || (brief && strcmp(arg, brief) == 0);
@@ -41,7 +30,7 @@ static bool is(const char *arg, const char *brief, const char *full) {
 static int run(const char *path, int argc, char **argv) {
     struct buf options = {0}, error = {0};
     struct config *config = config_create();
-    cli_options_text(argc, argv, &options);
+    config_options_text(argc, argv, &options);
     bool ok = config_load(config, path, buf_slice(&options), &error);
     if (!ok) {
         fwrite(error.ptr, 1, error.len, stderr);

@@ -202,8 +202,7 @@ void config_set_error(struct buf *error, struct slice name, const char *why) {
 static bool names_hold(const struct slice *pairs, uint32_t count, struct buf *error) {
     for (uint32_t i = 0; i < count; i++) {
         if (options_find(pairs[2 * i]) < 0) {
-            buf_printf(error,
-                       "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
+            buf_printf(error, "ERR Unknown option or number of arguments for CONFIG SET - '%.*s'",
                        SLICE_FMT(pairs[2 * i]));
             return false;
         }

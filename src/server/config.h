@@ -65,6 +65,8 @@ void config_visit(const struct config *c, const struct slice *patterns, uint32_t
  * whole message in `error`. */
 bool config_load(struct config *c, const char *path, struct slice arguments,
                  struct buf *error) MUST_USE;
+/* argv's options ("--name value ...") as the lines of a file: `arguments` of config_load. */
+void config_options_text(int argc, char **argv, struct buf *out);
 /* Only the text of a file, `name` for messages; includes are followed. */
 bool config_load_text(struct config *c, const char *name, struct slice text,
                       struct buf *error) MUST_USE;
@@ -72,8 +74,8 @@ bool config_load_text(struct config *c, const char *name, struct slice text,
 bool config_read_file(const char *path, struct buf *out) MUST_USE;
 
 /* --- config_rewrite.c --- */
-/* Writes the config to its file: lines and comments stay in order, changed options are replaced, new
- * ones appended. Atomic: a temporary file, fsync, rename. */
+/* Writes the config to its file: lines and comments stay in order, changed options are replaced,
+ * new ones appended. Atomic: a temporary file, fsync, rename. */
 bool config_rewrite(const struct config *c, struct buf *error) MUST_USE;
 /* The file's new text, without writing it. */
 bool config_rewrite_text(const struct config *c, struct slice old_text, struct buf *out,

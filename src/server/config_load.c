@@ -179,6 +179,19 @@ bool config_load_text(struct config *c, const char *name, struct slice text, str
     return load_lines(&l, text);
 }
 
+void config_options_text(int argc, char **argv, struct buf *out) {
+    for (int i = 0; i < argc; i++) {
+        bool name = strncmp(argv[i], "--", 2) == 0 && argv[i][2];
+        if (i > 0) {
+            buf_append_char(out, name ? '\n' : ' ');
+        }
+        option_quote(out, slice_str(name ? argv[i] + 2 : argv[i]));
+    }
+    if (argc > 0) {
+        buf_append_char(out, '\n');
+    }
+}
+
 bool config_load(struct config *c, const char *path, struct slice arguments, struct buf *error) {
     if (path) {
         struct buf text = {0};

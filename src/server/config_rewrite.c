@@ -1,7 +1,8 @@
-/* CONFIG REWRITE. The file is read again: a line whose option still has the value that the file gives
- * it stays as it is, the first line of a changed option is replaced, its other lines go. Then the new
- * text is parsed, and what it does not yet say is appended: so the written file always means the
- * running configuration, whatever includes and repetitions are in it. May run on a shard's thread. */
+/* CONFIG REWRITE. The file is read again: a line whose option still has the value that the file
+ * gives it stays as it is, the first line of a changed option is replaced, its other lines go. Then
+ * the new text is parsed, and what it does not yet say is appended: so the written file always
+ * means the running configuration, whatever includes and repetitions are in it. May run on a
+ * shard's thread. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

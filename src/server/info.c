@@ -55,9 +55,8 @@ static void section_server(struct server *s, struct env *env, const struct total
                "monotonic_clock:POSIX clock_gettime\r\nmultiplexing_api:%s\r\n"
                "atomicvar_api:c11-builtin\r\ngcc_version:%d.%d.%d\r\nprocess_id:%d\r\n"
                "process_supervised:no\r\nrun_id:%s\r\ntcp_port:%lld\r\n",
-               FOREBAY_VERSION, os.sysname, os.release, os.machine, sizeof(void *) * 8,
-               net_name(s), __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, (int)getpid(), s->run_id,
-               port);
+               FOREBAY_VERSION, os.sysname, os.release, os.machine, sizeof(void *) * 8, net_name(s),
+               __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__, (int)getpid(), s->run_id, port);
     buf_printf(out,
                "server_time_usec:%" PRId64 "\r\nuptime_in_seconds:%" PRId64
                "\r\nuptime_in_days:%" PRId64 "\r\nhz:%lld\r\nconfigured_hz:%lld\r\n"
@@ -135,10 +134,10 @@ static void section_memory(struct server *s, struct env *env, const struct total
                     "used_memory_scripts:0\r\nused_memory_scripts_human:0B\r\n");
     memory_limits(s, env, out);
     memory_ratios(used, resident, &m, out);
-    zeros(out, (const char *const[]){"mem_not_counted_for_evict", "mem_replication_backlog",
-                                     "mem_total_replication_buffers", "mem_clients_slaves",
-                                     "mem_clients_normal", "mem_cluster_links", "mem_aof_buffer",
-                                     NULL});
+    zeros(out,
+          (const char *const[]){"mem_not_counted_for_evict", "mem_replication_backlog",
+                                "mem_total_replication_buffers", "mem_clients_slaves",
+                                "mem_clients_normal", "mem_cluster_links", "mem_aof_buffer", NULL});
     buf_printf(out, "mem_allocator:%s\r\n", mem_allocator_name());
     zeros(out, (const char *const[]){"active_defrag_running", "lazyfree_pending_objects",
                                      "lazyfreed_objects", NULL});
@@ -189,22 +188,21 @@ static void section_stats(struct server *s, struct env *env, const struct totals
                                      "current_eviction_exceeded_time", NULL});
     line_u64(out, "keyspace_hits", t->hits);
     line_u64(out, "keyspace_misses", t->misses);
-    zeros(out, (const char *const[]){"pubsub_channels", "pubsub_patterns", "pubsubshard_channels",
-                                     "latest_fork_usec", "total_forks", "migrate_cached_sockets",
-                                     "slave_expires_tracked_keys", "active_defrag_hits",
-                                     "active_defrag_misses", "active_defrag_key_hits",
-                                     "active_defrag_key_misses", "total_active_defrag_time",
-                                     "current_active_defrag_time", "tracking_total_keys",
-                                     "tracking_total_items", "tracking_total_prefixes",
-                                     "unexpected_error_replies", NULL});
+    zeros(out, (const char *const[]){
+                   "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
+                   "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
+                   "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
+                   "active_defrag_key_misses", "total_active_defrag_time",
+                   "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
+                   "tracking_total_prefixes", "unexpected_error_replies", NULL});
     line_u64(out, "total_error_replies", t->error_replies);
     line_u64(out, "dump_payload_sanitizations", 0);
     line_u64(out, "total_reads_processed", t->loops);
     line_u64(out, "total_writes_processed", t->batches);
-    zeros(out, (const char *const[]){"io_threaded_reads_processed", "io_threaded_writes_processed",
-                                     "reply_buffer_shrinks", "reply_buffer_expands",
-                                     "eventloop_cycles", "eventloop_duration_sum",
-                                     "eventloop_duration_cmd_sum", NULL});
+    zeros(out,
+          (const char *const[]){"io_threaded_reads_processed", "io_threaded_writes_processed",
+                                "reply_buffer_shrinks", "reply_buffer_expands", "eventloop_cycles",
+                                "eventloop_duration_sum", "eventloop_duration_cmd_sum", NULL});
     line_u64(out, "instantaneous_eventloop_cycles_per_sec", 0);
     line_u64(out, "instantaneous_eventloop_duration_usec", 0);
     line_u64(out, "acl_access_denied_auth", t->auth_failures);
@@ -266,8 +264,9 @@ static void section_commandstats(struct server *s, struct env *env, const struct
         }
         double us = (double)ticks / ticks_per_us;
         buf_printf(out,
-                   "cmdstat_%s:calls=%" PRIu64 ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64
-                   ",failed_calls=%" PRIu64 "\r\n",
+                   "cmdstat_%s:calls=%" PRIu64
+                   ",usec=%.0f,usec_per_call=%.2f,rejected_calls=%" PRIu64 ",failed_calls=%" PRIu64
+                   "\r\n",
                    command_table_full_name(s->commands, id), calls, us,
                    calls ? us / (double)calls : 0, rejected, failed);
     }
@@ -318,7 +317,7 @@ static void section_keyspace(struct server *s, struct env *env, const struct tot
                              struct buf *out) {
     for (unsigned db = 0; db < env->settings->databases; db++) {
         uint64_t keys, with_expiry;
-        keyspace_count(s->ks, NULL, db, &keys, &with_expiry);
+        keyspace_count(s->ks, env->held, db, &keys, &with_expiry);
         if (keys > 0) {
             buf_printf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys,
                        with_expiry);

@@ -4,7 +4,7 @@
 #include "server/server.h"
 
 /* Appends the sections named (lower case; none: the default set; "all", "default", "everything").
- * Takes partitions' locks in turn for `keyspace`, so none may be held. Any shard's thread. */
+ * For `keyspace` partitions are locked in turn unless env->held. Any shard's thread. */
 void info_write(struct server *s, struct env *env, const struct slice *sections, uint32_t count,
                 struct buf *out);
 

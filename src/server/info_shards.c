@@ -50,8 +50,8 @@ void info_shards(struct server *s, struct env *env, const struct totals *t, stru
         uint64_t batched = stat_get(&st->requests_batched), batches = stat_get(&st->batches);
         buf_printf(out,
                    "shard%u:connections=%" PRIu64 ",requests=%" PRIu64 ",busy=%.4f,batches=%" PRIu64
-                   ",requests_per_batch=%.2f,parked=%" PRIu64 ",messages=%" PRIu64
-                   ",loops=%" PRIu64 ",net=%s\r\n",
+                   ",requests_per_batch=%.2f,parked=%" PRIu64 ",messages=%" PRIu64 ",loops=%" PRIu64
+                   ",net=%s\r\n",
                    i, stat_get(&st->connections_now), stat_get(&st->commands),
                    share(busy, busy + idle), batches, share(batched, batches),
                    stat_get(&st->parked_now), stat_get(&st->messages), stat_get(&st->loops),
@@ -116,9 +116,9 @@ void info_store(struct server *s, struct env *env, const struct totals *t, struc
                "store_loads:%" PRIu64 "\r\nstore_rows:%" PRIu64 "\r\nstore_absent:%" PRIu64
                "\r\nstore_batches:%" PRIu64 "\r\nstore_keys_per_batch:%.2f\r\n"
                "store_errors:%" PRIu64 "\r\nstore_timeouts:%" PRIu64 "\r\nstore_connects:%" PRIu64
-               "\r\nstore_reconnects:%" PRIu64 "\r\nstore_breaker:%s\r\nstore_breaker_opened:%" PRIu64
-               "\r\nstore_queued:%" PRIu64 "\r\nstore_workers:%" PRIu64
-               "\r\nstore_workers_busy:%" PRIu64 "\r\n",
+               "\r\nstore_reconnects:%" PRIu64
+               "\r\nstore_breaker:%s\r\nstore_breaker_opened:%" PRIu64 "\r\nstore_queued:%" PRIu64
+               "\r\nstore_workers:%" PRIu64 "\r\nstore_workers_busy:%" PRIu64 "\r\n",
                st.loads, st.rows, st.absent, st.batches, share(st.loads, st.batches), st.errors,
                st.timeouts, st.connects, st.reconnects, raw.breaker_open ? "open" : "closed",
                st.breaker_opened, st.queued, st.workers, st.busy_workers);

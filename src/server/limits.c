@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "engine/keyspace.h"
 
-STATIC_ASSERT((int)LIMITS_SHARDS_MAX * (int)PARTITIONS_PER_SHARD <= (int)PARTITIONS_MAX,
+STATIC_ASSERT((int)LIMITS_SHARDS_MAX *(int)PARTITIONS_PER_SHARD <= (int)PARTITIONS_MAX,
               "every shard has its partitions");
 
 enum { CGROUP_PATH_MAX = 512 };

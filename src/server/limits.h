@@ -5,8 +5,8 @@
 
 enum {
     LIMITS_CLIENTS_MAX = 1000000,
-    LIMITS_SHARDS_MAX = 64,  /* x PARTITIONS_PER_SHARD = PARTITIONS_MAX */
-    LIMITS_OWN_FDS = 512,    /* listeners, rings, wake-ups, the store's connections, log, files */
+    LIMITS_SHARDS_MAX = 64, /* x PARTITIONS_PER_SHARD = PARTITIONS_MAX */
+    LIMITS_OWN_FDS = 512,   /* listeners, rings, wake-ups, the store's connections, log, files */
 };
 
 /* Raises RLIMIT_NOFILE for `clients` clients as far as it may and returns how many fit. */

@@ -76,9 +76,9 @@ bool listeners_open(struct server *s, char why[OPTION_WHY_CHARS_MAX]) {
     const char *path = config_text(s->config, "unixsocket");
     if (path[0]) {
         char reason[OPTION_WHY_CHARS_MAX];
-        int fd = listener_open_unix(path, (unsigned)config_int(s->config, "unixsocketperm"),
-                                    (int)config_int(s->config, "tcp-backlog"), reason,
-                                    sizeof reason);
+        int fd =
+            listener_open_unix(path, (unsigned)config_int(s->config, "unixsocketperm"),
+                               (int)config_int(s->config, "tcp-backlog"), reason, sizeof reason);
         if (fd < 0) {
             snprintf(why, OPTION_WHY_CHARS_MAX,
                      "Failed opening Unix socket %.200s: %.250s, aborting.", path, reason);

@@ -14,7 +14,8 @@ enum {
     BIND_ADDRESSES_MAX = 16, /* leaves room for the unix socket among NET_LISTENERS_MAX */
     OUTPUT_CLASSES = 3,
 };
-STATIC_ASSERT((int)BIND_ADDRESSES_MAX < (int)NET_LISTENERS_MAX, "a shard takes every address and a socket");
+STATIC_ASSERT((int)BIND_ADDRESSES_MAX < (int)NET_LISTENERS_MAX,
+              "a shard takes every address and a socket");
 
 static bool refuse(char why[OPTION_WHY_CHARS_MAX], const char *format, ...)
     __attribute__((format(printf, 2, 3)));
@@ -95,9 +96,7 @@ static bool take_memory(const struct option *o, struct slice word, struct buf *o
     }
     uint64_t bytes;
     if (!num_parse_memory(word, &bytes) || bytes > INT64_MAX) {
-        return refuse(why, o->type == OPTION_MEMORY_PERCENT
-                               ? "argument must be a memory or percent value"
-                               : "argument must be a memory value");
+        return refuse(why, "argument must be a memory value");
     }
     if (!in_range(o, (int64_t)bytes, why)) {
         return false;

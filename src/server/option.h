@@ -1,14 +1,14 @@
 #ifndef FOREBAY_SERVER_OPTION_H
 #define FOREBAY_SERVER_OPTION_H
-/* One option of the configuration: what values it takes, and their canonical text, in which they are
- * kept, compared and written back. Pure functions, any thread. */
+/* One option of the configuration: what values it takes, and their canonical text, in which they
+ * are kept, compared and written back. Pure functions, any thread. */
 #include <stdint.h>
 #include "base/assert.h"
 #include "base/slice.h"
 #include "ds/buf.h"
 
 enum {
-    OPTION_WHY_CHARS_MAX = 512,  /* a reason for a refusal */
+    OPTION_WHY_CHARS_MAX = 512,   /* a reason for a refusal */
     OPTION_TEXT_BYTES_MAX = 1023, /* of a text value, unless the row says less */
 };
 
@@ -27,9 +27,9 @@ enum option_type {
 };
 
 enum option_flag {
-    OPTION_IMMUTABLE = 1 << 0, /* not by CONFIG SET */
-    OPTION_PROTECTED = 1 << 1, /* the same, by Redis's other text */
-    OPTION_COMPAT = 1 << 2,    /* accepted and remembered; has no effect here */
+    OPTION_IMMUTABLE = 1 << 0,         /* not by CONFIG SET */
+    OPTION_PROTECTED = 1 << 1,         /* the same, by Redis's other text */
+    OPTION_COMPAT = 1 << 2,            /* accepted and remembered; has no effect here */
     OPTION_HIDE_URL_PASSWORD = 1 << 3, /* CONFIG GET shows user:***@ */
 };
 
@@ -41,17 +41,17 @@ struct option {
     const char *name;
     const char *alias; /* an older name; NULL = none */
     enum option_type type;
-    uint32_t flags; /* enum option_flag */
-    const char *initial; /* canonical */
-    int64_t min, max;    /* of the number, bytes or ms; TEXT: max bytes when max > 0 */
+    uint32_t flags;           /* enum option_flag */
+    const char *initial;      /* canonical */
+    int64_t min, max;         /* of the number, bytes or ms; TEXT: max bytes when max > 0 */
     const char *const *words; /* ENUM: ends with NULL */
     /* Set: only `initial` is accepted, anything else is refused for this reason. */
     const char *refusal;
     option_normalise_fn normalise;
 };
 
-/* The canonical text of `words`, appended to `out`. False with Redis's reason in `why`; `out` may then
- * hold a part. */
+/* The canonical text of `words`, appended to `out`. False with Redis's reason in `why`; `out` may
+ * then hold a part. */
 bool option_normalise(const struct option *o, const struct slice *words, uint32_t count,
                       const char *old, struct buf *out, char why[OPTION_WHY_CHARS_MAX]) MUST_USE;
 

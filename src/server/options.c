@@ -1,6 +1,7 @@
-/* One row an option. Those below the line "accepted for compatibility" have no effect here: clients,
- * exporters and configuration files written for Redis read or set them. Where a value would promise
- * what Forebay does not do (persistence, replication, clustering) only the harmless one is taken. */
+/* One row an option. Those below the line "accepted for compatibility" have no effect here:
+ * clients, exporters and configuration files written for Redis read or set them. Where a value
+ * would promise what Forebay does not do (persistence, replication, clustering) only the harmless
+ * one is taken. */
 #include "server/options.h"
 
 #include "engine/partition.h"
@@ -10,25 +11,31 @@
 #define GB (1024ll * 1024 * 1024)
 #define MB (1024ll * 1024)
 
-#define BOOL_(n, f, init) {.name = n, .type = OPTION_BOOL, .flags = f, .initial = init}
+#define BOOL_(n, f, init)                                                                          \
+    { .name = n, .type = OPTION_BOOL, .flags = f, .initial = init }
 #define BOOL_ONLY(n, f, init, why)                                                                 \
-    {.name = n, .type = OPTION_BOOL, .flags = f, .initial = init, .refusal = why}
+    { .name = n, .type = OPTION_BOOL, .flags = f, .initial = init, .refusal = why }
 #define INT_(n, f, init, lo, hi)                                                                   \
-    {.name = n, .type = OPTION_INT, .flags = f, .initial = init, .min = lo, .max = hi}
+    { .name = n, .type = OPTION_INT, .flags = f, .initial = init, .min = lo, .max = hi }
 #define INT_ALIAS(n, a, f, init, lo, hi)                                                           \
-    {.name = n, .alias = a, .type = OPTION_INT, .flags = f, .initial = init, .min = lo, .max = hi}
+    { .name = n, .alias = a, .type = OPTION_INT, .flags = f, .initial = init, .min = lo, .max = hi }
 #define MEMORY_(n, f, init, lo, hi)                                                                \
-    {.name = n, .type = OPTION_MEMORY, .flags = f, .initial = init, .min = lo, .max = hi}
+    { .name = n, .type = OPTION_MEMORY, .flags = f, .initial = init, .min = lo, .max = hi }
 #define SPAN_(n, f, init, lo, hi)                                                                  \
-    {.name = n, .type = OPTION_SPAN, .flags = f, .initial = init, .min = lo, .max = hi}
-#define TEXT_(n, f, init) {.name = n, .type = OPTION_TEXT, .flags = f, .initial = init}
+    { .name = n, .type = OPTION_SPAN, .flags = f, .initial = init, .min = lo, .max = hi }
+#define TEXT_(n, f, init)                                                                          \
+    { .name = n, .type = OPTION_TEXT, .flags = f, .initial = init }
 #define TEXT_ONLY(n, f, init, why)                                                                 \
-    {.name = n, .type = OPTION_TEXT, .flags = f, .initial = init, .refusal = why}
+    { .name = n, .type = OPTION_TEXT, .flags = f, .initial = init, .refusal = why }
 #define SPECIAL_(n, f, init, fn)                                                                   \
-    {.name = n, .type = OPTION_SPECIAL, .flags = f, .initial = init, .normalise = fn}
+    { .name = n, .type = OPTION_SPECIAL, .flags = f, .initial = init, .normalise = fn }
 #define ENUM_(n, f, init, ...)                                                                     \
-    {.name = n, .type = OPTION_ENUM, .flags = f, .initial = init,                                  \
-     .words = (const char *const[]){__VA_ARGS__, NULL}}
+    {                                                                                              \
+        .name = n, .type = OPTION_ENUM, .flags = f, .initial = init,                               \
+        .words = (const char *const[]) {                                                           \
+            __VA_ARGS__, NULL                                                                      \
+        }                                                                                          \
+    }
 
 #define NO_PERSISTENCE                                                                             \
     "Forebay does not persist: it is a cache in front of a table; remove the line or turn it off"
@@ -173,7 +180,8 @@ static const struct option table[] = {
     INT_("tracking-table-max-keys", COMPAT, "1000000", 0, INT64_MAX),
     INT_("acllog-max-len", COMPAT, "128", 0, INT32_MAX),
     ENUM_("acl-pubsub-default", COMPAT, "resetchannels", "resetchannels", "allchannels"),
-    TEXT_ONLY("aclfile", FIXED_COMPAT, "", "access control lists are not supported by this version"),
+    TEXT_ONLY("aclfile", FIXED_COMPAT, "",
+              "access control lists are not supported by this version"),
     INT_("hz", COMPAT, "10", 1, 500),
     BOOL_("dynamic-hz", COMPAT, "yes"),
     BOOL_("activerehashing", COMPAT, "yes"),

@@ -1,11 +1,12 @@
 /* Start, wait, stop. The main thread makes everything, starts the shards, then samples every
- * SAMPLER_PERIOD_MS until a signal or SHUTDOWN comes; it serves no client. What it makes it unmakes in
- * reverse: shards stopped and joined, then the store, the group, the keyspace.
+ * SAMPLER_PERIOD_MS until a signal or SHUTDOWN comes; it serves no client. What it makes it unmakes
+ * in reverse: shards stopped and joined, then the store, the group, the keyspace.
  *
  *     configure -> listeners -> database -> shards -> Ready -> [sample]* -> stop
  *
  * 1. SIGTERM, SIGINT are blocked in every thread and read from a signalfd; SIGPIPE, SIGHUP ignored.
- * 2. Nothing is served before all of it works: what connects during the checks waits in the backlog. */
+ * 2. Nothing is served before all of it works: what connects during the checks waits in the
+ * backlog. */
 #include "server/server.h"
 
 #include <errno.h>
@@ -101,9 +102,9 @@ static bool make_store(struct server *s, struct shard_group *group) {
     struct resp_args words = {0};
     char *unescaped = NULL;
     struct option_breaker breaker;
-    bool parsed = inline_split(slice_str(config_text(s->config, "store-breaker")), &words,
-                               &unescaped) &&
-                  option_parse_breaker(words.v, words.count, &breaker);
+    bool parsed =
+        inline_split(slice_str(config_text(s->config, "store-breaker")), &words, &unescaped) &&
+        option_parse_breaker(words.v, words.count, &breaker);
     ASSERT(parsed && !unescaped); /* canonical */
     resp_args_free(&words);
     params.breaker_errors = breaker.errors;
@@ -229,7 +230,8 @@ static void sample(struct server *s) {
 
 /* Until a signal or SHUTDOWN. */
 static void wait_for_end(struct server *s, int signals_fd) {
-    struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN}, {.fd = s->stop_fd, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
+                           {.fd = s->stop_fd, .events = POLLIN}};
     for (;;) {
         int ready = poll(fds, ARRAY_COUNT(fds), SAMPLER_PERIOD_MS);
         if (ready > 0 && fds[1].revents) {

@@ -36,7 +36,7 @@ struct server {
     char executable[SERVER_PATH_BYTES_MAX];
     char folder[SERVER_PATH_BYTES_MAX]; /* where relative paths begin: `dir` */
     uint64_t startup_bytes;
-    int64_t started_us; /* monotonic */
+    int64_t started_us;                 /* monotonic */
     bool owns_unixsocket, owns_pidfile; /* made by this process: removed at the end */
 };
 

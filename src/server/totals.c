@@ -1,4 +1,5 @@
-/* See totals.h. Relaxed loads only: the figures of different shards are of slightly different times. */
+/* See totals.h. Relaxed loads only: the figures of different shards are of slightly different
+ * times. */
 #include "server/totals.h"
 
 static void add_partitions(const struct keyspace *ks, struct totals_base *out) {

@@ -337,6 +337,9 @@ static bool encode_value(const struct schema_key_column *k, struct slice text,
     size_t chars;
     uint32_t highest;
     out->text = text;
+    if (text.len > SCHEMA_KEY_BYTES_MAX) {
+        return false;
+    }
     switch (k->kind) {
     case SCHEMA_KEY_INT:
         if (!num_parse_i64(text, &number) || number < k->min ||
@@ -348,7 +351,7 @@ static bool encode_value(const struct schema_key_column *k, struct slice text,
     case SCHEMA_KEY_UINT:
         return num_parse_u64(text, &out->number) && out->number <= k->max;
     case SCHEMA_KEY_TEXT:
-        return text.len / 4 <= k->size_max && schema_utf8(text, &chars, &highest) &&
+        return schema_utf8(text, &chars, &highest) &&
                chars <= k->size_max && highest <= k->code_point_max;
     case SCHEMA_KEY_BINARY:
         return text.len <= k->size_max;

@@ -10,6 +10,9 @@
 #include "ds/buf.h"
 #include "store/mapping.h"
 
+/* No index of MySQL's is wider than 3072 bytes; a batch of keys must fit in one packet (4 MiB). */
+enum { SCHEMA_KEY_BYTES_MAX = 8192 };
+
 enum schema_key_kind {
     SCHEMA_KEY_INT,    /* min .. max, bound as a 64-bit integer */
     SCHEMA_KEY_UINT,   /* 0 .. max, bound as an unsigned one */
@@ -102,7 +105,8 @@ bool schema_same(const struct schema *published, const struct schema *found);
 struct schema *schema_ref(struct schema *s);
 void schema_unref(void *s); /* a struct schema; takes NULL; any thread */
 
-/* False when no row can have these placeholders: the database need not be asked. */
+/* False when no row can have these placeholders (or one is beyond SCHEMA_KEY_BYTES_MAX): the database
+ * need not be asked. */
 bool schema_encode(const struct schema *s, const struct slice *values, struct schema_key *out) MUST_USE;
 
 /* Appends `name` in backticks. */

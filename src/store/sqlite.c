@@ -12,21 +12,14 @@
 #include "store/driver.h"
 #include "store/sql.h"
 
-struct statement {
-    uint64_t schema_id;
-    uint32_t keys;
-    uint64_t used; /* tick of the last use */
-    sqlite3_stmt *stmt;
-};
-
 struct store_conn {
     sqlite3 *db;
-    uint64_t tick;
     dev_t device; /* of the file, */
     ino_t inode;  /* ... to notice that another has taken its place */
     char path[STORE_URL_BYTES_MAX];
     atomic_bool interrupted;
-    struct statement statements[SQL_STATEMENTS_MAX];
+    struct sql_cache cache;
+    sqlite3_stmt *statements[SQL_STATEMENTS_MAX];
     struct schema_cell cells[MAPPING_KEY_COLUMNS_MAX + MAPPING_COLUMNS_MAX];
 };
 
@@ -65,7 +58,7 @@ static void close_conn(struct store_conn *c) {
         return;
     }
     for (uint32_t i = 0; i < SQL_STATEMENTS_MAX; i++) {
-        sqlite3_finalize(c->statements[i].stmt);
+        sqlite3_finalize(c->statements[i]);
     }
     int rc = sqlite3_close(c->db);
     ASSERT(rc == SQLITE_OK);
@@ -280,27 +273,19 @@ static enum driver_status check(struct store_conn *c, const struct mapping *m, s
 
 /* --- load --- */
 
-/* A slot for the statement: its own, or the one that was not used for longest, emptied. */
-static struct statement *find_statement(struct store_conn *c, uint64_t schema_id, uint32_t keys) {
-    struct statement *oldest = &c->statements[0];
-    for (uint32_t i = 0; i < SQL_STATEMENTS_MAX; i++) {
-        struct statement *st = &c->statements[i];
-        if (st->stmt && st->schema_id == schema_id && st->keys == keys) {
-            return st;
-        }
-        oldest = st->used < oldest->used ? st : oldest;
+static int prepare_select(struct store_conn *c, const struct schema *schema, uint32_t keys,
+                          uint32_t *slot) {
+    bool hit;
+    *slot = sql_cache_find(&c->cache, schema->id, keys, &hit);
+    if (hit) {
+        return SQLITE_OK;
     }
-    sqlite3_finalize(oldest->stmt);
-    *oldest = (struct statement){.schema_id = schema_id, .keys = keys};
-    return oldest;
-}
-
-static int prepare_select(struct store_conn *c, const struct schema *schema,
-                          struct statement *st) {
     struct buf sql = {0};
-    sql_append_select(&sql, schema, st->keys, "VALUES ");
-    int rc = sqlite3_prepare_v3(c->db, sql.ptr, (int)sql.len, SQLITE_PREPARE_PERSISTENT, &st->stmt,
-                                NULL);
+    sqlite3_finalize(c->statements[*slot]);
+    c->statements[*slot] = NULL;
+    sql_append_select(&sql, schema, keys, SQL_SQLITE);
+    int rc = sqlite3_prepare_v3(c->db, sql.ptr, (int)sql.len, SQLITE_PREPARE_PERSISTENT,
+                                &c->statements[*slot], NULL);
     buf_free(&sql);
     return rc;
 }
@@ -380,29 +365,28 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
         snprintf(error->text, sizeof error->text, "the database file was replaced or removed");
         return DRIVER_DOWN;
     }
-    struct statement *st = find_statement(c, schema->id, sql_padded(count));
-    st->used = ++c->tick;
-    int rc = st->stmt ? SQLITE_OK : prepare_select(c, schema, st);
-    for (uint32_t i = 0; i < st->keys && rc == SQLITE_OK; i++) {
-        rc = bind_key(st->stmt, schema, &keys[MIN(i, count - 1)],
-                      (int)(i * schema->keys_count) + 1);
+    uint32_t padded = sql_padded(count), slot;
+    int rc = prepare_select(c, schema, padded, &slot);
+    sqlite3_stmt *stmt = c->statements[slot];
+    for (uint32_t i = 0; i < padded && rc == SQLITE_OK; i++) {
+        rc = bind_key(stmt, schema, &keys[MIN(i, count - 1)], (int)(i * schema->keys_count) + 1);
     }
     if (rc == SQLITE_OK) {
-        rc = run(c, schema, st->stmt, on_row, ctx);
+        rc = run(c, schema, stmt, on_row, ctx);
     }
-    enum driver_status status = rc == SQLITE_DONE ? DRIVER_OK : fail(c, rc, error);
-    /* Prepared again after a change of the schema, a statement whose names are gone says so only so. */
-    if (status == DRIVER_REJECT && rc == SQLITE_ERROR &&
-        (strstr(error->text, "no such") || !st->stmt)) {
+    if (rc == SQLITE_DONE) {
+        sqlite3_reset(stmt);
+        sqlite3_clear_bindings(stmt);
+        return DRIVER_OK;
+    }
+    enum driver_status status = fail(c, rc, error);
+    /* Names that are gone have no error number of their own. */
+    if (status == DRIVER_REJECT && rc == SQLITE_ERROR && strstr(error->text, "no such")) {
         status = DRIVER_SCHEMA;
     }
-    if (status != DRIVER_OK) {
-        sqlite3_finalize(st->stmt);
-        *st = (struct statement){0};
-    } else {
-        sqlite3_reset(st->stmt);
-        sqlite3_clear_bindings(st->stmt);
-    }
+    sqlite3_finalize(stmt);
+    c->statements[slot] = NULL;
+    sql_cache_drop(&c->cache, slot);
     return status;
 }
 

@@ -720,17 +720,12 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
         mem_free(s);
         return NULL;
     }
-    if (s->url.kind == STORE_URL_MYSQL) {
-        snprintf(why, why_len, "the mysql driver is not built in");
-        mem_free(s);
-        return NULL;
-    }
     s->params = *params;
     s->timeout_us = params->timeout_ms * 1000;
     s->complete = complete_fn;
     s->complete_ctx = ctx;
     s->reachable = true;
-    s->driver = &driver_sqlite;
+    s->driver = s->url.kind == STORE_URL_MYSQL ? &driver_mysql : &driver_sqlite;
     snprintf(s->stats.driver, sizeof s->stats.driver, "%s", s->driver->name);
     breaker_init(&s->breaker, params->breaker_errors, params->breaker_window_ms * 1000,
                  params->breaker_open_ms * 1000);

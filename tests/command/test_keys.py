@@ -253,7 +253,9 @@ def test_randomkey_reaches_every_key(client):
 
 
 def test_object_encoding_of_a_large_hash(client):
-    for i in range(512):
+    reply = client.cmd("CONFIG", "GET", "hash-max-listpack-entries")
+    limit = int(reply[0][1] if client.proto == 3 else reply[1])
+    for i in range(limit):
         client.cmd("HSET", "h", "field:%d" % i, "v")
     assert client.cmd("OBJECT", "ENCODING", "h") == b"listpack"
     client.cmd("HSET", "h", "one-more", "v")

@@ -18,7 +18,8 @@ READY = (b"Ready to accept connections", b"ready to accept connections")
 
 
 def binary():
-    return os.environ.get("FOREBAY_BINARY", os.path.join(ROOT, "build/src/forebay"))
+    return os.path.abspath(os.environ.get("FOREBAY_BINARY",
+                                          os.path.join(ROOT, "build/src/forebay")))
 
 
 def free_port():

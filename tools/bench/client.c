@@ -91,7 +91,6 @@ static uint32_t power_of_two(uint32_t at_least) {
     return size;
 }
 
-
 static void arm_recv(struct worker *w, uint32_t index) {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
     ASSERT(sqe);
@@ -157,9 +156,9 @@ static bool setup_buffers(struct worker *w) {
 }
 
 static bool setup_ring(struct worker *w) {
-    struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
-        .cq_entries = power_of_two(MAX(w->count * 8, 1024u))};
+    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
+                                              IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE,
+                                     .cq_entries = power_of_two(MAX(w->count * 8, 1024u))};
     int code = io_uring_queue_init_params(power_of_two(w->count * 2 + 8), &w->ring, &params);
     if (code < 0) {
         fprintf(stderr, "loadgen: io_uring: %s\n", strerror(-code));

@@ -107,9 +107,8 @@ static void listen_on(struct echo *e, uint16_t port) {
     int on = 1;
     setsockopt(e->listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     setsockopt(e->listener, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* inherited */
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_port = htons(port),
-                                  .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    struct sockaddr_in address = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr = {htonl(INADDR_LOOPBACK)}};
     socklen_t len = sizeof(address);
     if (bind(e->listener, (struct sockaddr *)&address, len) < 0 ||
         listen(e->listener, BACKLOG) < 0 ||
@@ -300,8 +299,8 @@ static void uring_on_accept(struct echo *e, const struct io_uring_cqe *cqe) {
 }
 
 static void uring_setup(struct echo *e) {
-    struct io_uring_params params = {.flags = IORING_SETUP_SINGLE_ISSUER |
-                                              IORING_SETUP_DEFER_TASKRUN};
+    struct io_uring_params params = {.flags =
+                                         IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN};
     int code = io_uring_queue_init_params(RING_ENTRIES, &e->ring, &params);
     size_t bytes = BUFFERS * sizeof(struct io_uring_buf);
     e->buffers = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);

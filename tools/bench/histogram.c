@@ -53,6 +53,9 @@ uint64_t histogram_percentile(const struct histogram *h, double percent) {
     }
     uint64_t rank = (uint64_t)ceil((double)h->total * percent / 100.0);
     rank = MAX(rank, 1);
+    if (rank >= h->total) {
+        return h->max;
+    }
     uint64_t seen = 0;
     for (uint32_t i = 0; i < HISTOGRAM_BUCKETS; i++) {
         seen += h->count[i];

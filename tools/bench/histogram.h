@@ -25,7 +25,7 @@ void histogram_clear(struct histogram *h);
 /* Counts `value_ns` `times` over. */
 void histogram_record(struct histogram *h, uint64_t value_ns, uint64_t times);
 void histogram_add(struct histogram *into, const struct histogram *from);
-/* The smallest bucket's middle with at least `percent` of the values at or below it, never above
- * the maximum; 0 when empty. */
+/* The middle of the first bucket with at least `percent` of the values at or below it; the exact
+ * maximum for the last value; 0 when empty. */
 uint64_t histogram_percentile(const struct histogram *h, double percent);
 #endif

@@ -126,13 +126,13 @@ static void print_json(const struct report *r, const struct options *o) {
 
 static void print_text(const struct report *r, const struct options *o) {
     const struct histogram *h = &r->sum.latency;
-    printf("%s, pipeline %u, %u connections, %u threads: %.0f requests/s\n",
-           options_op_name(o->op), o->pipeline, o->connections, o->threads, r->requests_per_s);
+    printf("%s, pipeline %u, %u connections, %u threads: %.0f requests/s\n", options_op_name(o->op),
+           o->pipeline, o->connections, o->threads, r->requests_per_s);
     printf("latency us: p50 %.1f  p90 %.1f  p99 %.1f  p99.9 %.1f  max %.1f\n", us(h, 50), us(h, 90),
            us(h, 99), us(h, 99.9), (double)h->max / 1000);
     if (o->rate > 0) {
-        printf("sent late us: p50 %.1f  p99 %.1f  max %.1f; unanswered %llu\n",
-               us(&r->sum.lag, 50), us(&r->sum.lag, 99), (double)r->sum.lag.max / 1000,
+        printf("sent late us: p50 %.1f  p99 %.1f  max %.1f; unanswered %llu\n", us(&r->sum.lag, 50),
+               us(&r->sum.lag, 99), (double)r->sum.lag.max / 1000,
                (unsigned long long)r->sum.unanswered);
     }
     printf("client: %.0f ns CPU a request, busiest thread %.0f%%\n", r->client_ns,
@@ -172,7 +172,7 @@ int main(int argc, char **argv) {
     summarize(&report, &o, clients, server_cpu_ns, wall_ns);
     if (o.json) {
         print_json(&report, &o);
-    } else {
+    } else if (report.sum.replies > 0) {
         print_text(&report, &o);
     }
     if (report.client_busy > CLIENT_BUSY_MAX && !o.spin && o.rate == 0) {

@@ -98,8 +98,11 @@ static bool parse_flag(struct options *o, const char *name) {
     struct {
         const char *name;
         bool *flag;
-    } flags[] = {{"--populate", &o->populate}, {"--verify", &o->verify}, {"--spin", &o->spin},
-                 {"--json", &o->json},         {"--allow-miss", &o->allow_miss}};
+    } flags[] = {{"--populate", &o->populate},
+                 {"--verify", &o->verify},
+                 {"--spin", &o->spin},
+                 {"--json", &o->json},
+                 {"--allow-miss", &o->allow_miss}};
     for (uint32_t i = 0; i < ARRAY_COUNT(flags); i++) {
         if (strcmp(name, flags[i].name) == 0) {
             *flags[i].flag = true;
@@ -181,7 +184,7 @@ static const char *contradiction(const struct options *o) {
     if (o->connections < o->threads || o->connections / o->threads >= OPTIONS_CONNECTIONS_MAX) {
         return "connections must be at least threads, and below 4096 a thread";
     }
-    if (o->protocol == PROTOCOL_MEMCACHED && 
+    if (o->protocol == PROTOCOL_MEMCACHED &&
         (o->op == OP_MSET || o->op == OP_PING || o->op == OP_INCR)) {
         return "with memcached only get, set and mix";
     }
@@ -195,9 +198,19 @@ static const char *contradiction(const struct options *o) {
 }
 
 bool options_parse(struct options *o, int argc, char **argv) {
-    *o = (struct options){.host = "127.0.0.1", .port = "6379", .connections = 50, .threads = 1,
-        .pipeline = 1, .seconds = 5, .warmup_s = 1, .keys = 1000000, .key_bytes = 16,
-        .value_bytes = 100, .arena_mb = 64, .seed = 1, .cpu = -1};
+    *o = (struct options){.host = "127.0.0.1",
+                          .port = "6379",
+                          .connections = 50,
+                          .threads = 1,
+                          .pipeline = 1,
+                          .seconds = 5,
+                          .warmup_s = 1,
+                          .keys = 1000000,
+                          .key_bytes = 16,
+                          .value_bytes = 100,
+                          .arena_mb = 64,
+                          .seed = 1,
+                          .cpu = -1};
     for (int i = 1; i < argc; i++) {
         if (parse_flag(o, argv[i])) {
             continue;

@@ -26,7 +26,7 @@ struct options {
     enum options_op op;
     double read_share; /* of OP_MIX */
     enum options_dist dist;
-    double theta; /* of DIST_ZIPF */
+    double theta;         /* of DIST_ZIPF */
     uint32_t connections; /* in all */
     uint32_t threads;
     uint32_t pipeline; /* requests sent together and in flight a connection */

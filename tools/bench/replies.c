@@ -90,7 +90,8 @@ static size_t feed_line(struct replies *r, const char *bytes, size_t len,
     if (!end) {
         return used;
     }
-    while (r->line_len > 0 && (r->line[r->line_len - 1] == '\n' || r->line[r->line_len - 1] == '\r')) {
+    while (r->line_len > 0 &&
+           (r->line[r->line_len - 1] == '\n' || r->line[r->line_len - 1] == '\r')) {
         r->line_len--;
     }
     r->line[r->line_len] = 0;
@@ -137,13 +138,21 @@ static size_t feed_bulk(struct replies *r, const char *bytes, size_t len,
     return used;
 }
 
-/* The usual reply: its first bytes are as expected, the rest is skipped. False: take the parser. */
+static bool has_shape(const struct reply_shape *shape, const char *bytes, size_t len) {
+    if (shape->len == 0 || len < shape->head_len ||
+        memcmp(bytes, shape->head, shape->head_len) != 0) {
+        return false;
+    }
+    return shape->tail_len == 0 ||
+           (len >= shape->len &&
+            memcmp(bytes + shape->len - shape->tail_len, shape->tail, shape->tail_len) == 0);
+}
+
+/* The usual reply: it begins as expected, the rest is skipped. False: take the parser. */
 static bool skip_expected(struct replies *r, const char *bytes, size_t len, size_t *used) {
     enum request_kind kind = kind_of_next(r);
     const struct reply_shape *shape = &r->requests->shape[kind];
-    if (shape->len == 0 || len < sizeof(shape->head) ||
-        memcmp(bytes, shape->head, sizeof(shape->head)) != 0 ||
-        (kind == REQUEST_GET && r->requests->options->verify)) {
+    if ((kind == REQUEST_GET && r->requests->options->verify) || !has_shape(shape, bytes, len)) {
         return false;
     }
     *used = MIN(len, shape->len);

@@ -15,7 +15,7 @@ enum { REPLIES_LINE_MAX = 127 };
 
 struct reply_counts {
     uint64_t errors, misses;
-    uint64_t wrong; /* another type, size or bytes than expected */
+    uint64_t wrong;                   /* another type, size or bytes than expected */
     char first[REPLIES_LINE_MAX + 1]; /* of the errors and wrong replies */
 };
 
@@ -41,5 +41,6 @@ static inline bool replies_done(const struct replies *r) {
 }
 /* Takes `len` received bytes; returns how many replies ended in them. Bytes beyond the awaited
  * replies count as wrong. */
-uint32_t replies_feed(struct replies *r, const char *bytes, size_t len, struct reply_counts *counts);
+uint32_t replies_feed(struct replies *r, const char *bytes, size_t len,
+                      struct reply_counts *counts);
 #endif

@@ -52,7 +52,7 @@ static enum request_kind draw_kind(struct draw *d) {
         return REQUEST_PING;
     case OP_MIX:
         return (double)(rng_next(&d->rng) >> 11) * 0x1p-53 < o->read_share ? REQUEST_GET
-                                                                          : REQUEST_SET;
+                                                                           : REQUEST_SET;
     }
     UNREACHABLE();
 }
@@ -147,24 +147,28 @@ uint32_t requests_size_max(const struct options *o) {
     return o->op == OP_MSET ? OPTIONS_MSET_KEYS * one : one;
 }
 
-static void set_shape(struct reply_shape *shape, const char *head, uint32_t len) {
-    memcpy(shape->head, head, sizeof(shape->head));
-    shape->len = len;
+static struct reply_shape shape_make(uint32_t len, const char *head, const char *tail) {
+    struct reply_shape shape = {.len = len};
+    shape.head_len = (uint32_t)MIN(strlen(head), sizeof(shape.head));
+    shape.tail_len = (uint32_t)strlen(tail);
+    memcpy(shape.head, head, shape.head_len);
+    memcpy(shape.tail, tail, shape.tail_len);
+    return shape;
 }
 
 static void init_shapes(struct requests *r, const struct options *o) {
-    char head[64];
+    char text[64];
     if (o->protocol == PROTOCOL_MEMCACHED) {
-        int len = snprintf(head, sizeof(head), " 0 %u\r\n\r\nEND\r\n", o->value_bytes);
-        set_shape(&r->shape[REQUEST_GET], "VALU",
-                  (uint32_t)(strlen("VALUE ") + len) + o->key_bytes + o->value_bytes);
-        set_shape(&r->shape[REQUEST_SET], "STOR", (uint32_t)strlen("STORED\r\n"));
+        int len = snprintf(text, sizeof(text), "VALUE  0 %u\r\n\r\nEND\r\n", o->value_bytes);
+        r->shape[REQUEST_GET] =
+            shape_make((uint32_t)len + o->key_bytes + o->value_bytes, "VALUE ", "\r\nEND\r\n");
+        r->shape[REQUEST_SET] = shape_make((uint32_t)strlen("STORED\r\n"), "STORED\r\n", "");
         return;
     }
-    int len = snprintf(head, sizeof(head), "$%u\r\n\r\n", o->value_bytes);
-    set_shape(&r->shape[REQUEST_GET], head, (uint32_t)len + o->value_bytes);
-    set_shape(&r->shape[REQUEST_SET], "+OK\r", (uint32_t)strlen("+OK\r\n"));
-    set_shape(&r->shape[REQUEST_PING], "+PON", (uint32_t)strlen("+PONG\r\n"));
+    int len = snprintf(text, sizeof(text), "$%u\r\n", o->value_bytes);
+    r->shape[REQUEST_GET] = shape_make((uint32_t)len + o->value_bytes + 2, text, "");
+    r->shape[REQUEST_SET] = shape_make((uint32_t)strlen("+OK\r\n"), "+OK\r\n", "");
+    r->shape[REQUEST_PING] = shape_make((uint32_t)strlen("+PONG\r\n"), "+PONG\r\n", "");
 }
 
 /* Batches that fit the arena, and no more than make a difference. */

@@ -12,8 +12,10 @@ enum request_kind { REQUEST_GET, REQUEST_SET, REQUEST_INCR, REQUEST_PING, REQUES
 
 /* What a good reply to one kind of request looks like. */
 struct reply_shape {
-    uint32_t len;     /* bytes; 0: not known beforehand */
-    char head[4];     /* its first bytes, when len > 0 */
+    uint32_t len; /* bytes; 0: not known beforehand */
+    uint32_t head_len, tail_len;
+    char head[8]; /* its first bytes; they tell the size, or else the tail must fit too */
+    char tail[8];
 };
 
 /* `pipeline` consecutive requests in the arena. */

@@ -112,8 +112,7 @@ static void test_overwrite(void **state) {
             struct entry *e =
                 entry_create_string(SLICE("key"), slice_of(old, from), 1234, no_origin);
             bool done = entry_set_string(e, slice_of(new, to));
-            check(e, SLICE("key"), done ? slice_of(new, to) : slice_of(old, from), 1234,
-                  no_origin);
+            check(e, SLICE("key"), done ? slice_of(new, to) : slice_of(old, from), 1234, no_origin);
             assert_true(done || from != to);
             in_place += done;
             entry_destroy(e);
@@ -126,8 +125,8 @@ static void test_overwrite(void **state) {
 
 static void test_blob_overwrite(void **state) {
     char *big = bytes_of(100000, 1), *other = bytes_of(100000, 2);
-    struct entry *e = entry_create_string(SLICE("k"), slice_of(big, 100000), EXPIRE_NEVER,
-                                          no_origin);
+    struct entry *e =
+        entry_create_string(SLICE("k"), slice_of(big, 100000), EXPIRE_NEVER, no_origin);
     struct blob *b = entry_blob(e);
     assert_true(entry_set_string(e, slice_of(other, 99000)));
     assert_ptr_equal(entry_blob(e), b);

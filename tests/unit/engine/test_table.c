@@ -344,11 +344,16 @@ static void test_prefetch(void **state) { /* hints: nothing to see but that they
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),           cmocka_unit_test(test_model_collisions),
-        cmocka_unit_test(test_prefix),          cmocka_unit_test(test_flood_bounds),
-        cmocka_unit_test(test_replace),         cmocka_unit_test(test_scan_at_rest),
-        cmocka_unit_test(test_scan_while_changing), cmocka_unit_test(test_scan_bogus),
-        cmocka_unit_test(test_next_and_random), cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_model),
+        cmocka_unit_test(test_model_collisions),
+        cmocka_unit_test(test_prefix),
+        cmocka_unit_test(test_flood_bounds),
+        cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_scan_at_rest),
+        cmocka_unit_test(test_scan_while_changing),
+        cmocka_unit_test(test_scan_bogus),
+        cmocka_unit_test(test_next_and_random),
+        cmocka_unit_test(test_drain),
         cmocka_unit_test(test_prefetch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

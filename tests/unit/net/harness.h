@@ -182,6 +182,18 @@ static inline int env_round(struct env *env, int64_t timeout_us) {
         assert_true(clock_mono_us() < until_);                                                     \
     }
 
+/* Nothing more comes, and the wait sleeps: no readiness is reported over and over. */
+static inline void expect_rest(struct env *env) {
+    enum { WAIT_US = 5000 };
+    int64_t waited_us = 0;
+    for (int i = 0; i < 10 && waited_us < WAIT_US; i++) {
+        int64_t start_us = clock_mono_us();
+        assert_int_equal(env_round(env, WAIT_US), 0);
+        waited_us = clock_mono_us() - start_us;
+    }
+    assert_true(waited_us >= WAIT_US);
+}
+
 static inline void tcp_pair(int pair[2]) {
     char why[100];
     int listener = listener_open_tcp("127.0.0.1", 0, 1, false, why, sizeof why);

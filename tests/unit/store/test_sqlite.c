@@ -86,7 +86,7 @@ static void test_kinds_of_tables(void **state) {
 static void test_locked(void **state) {
     struct fixture f;
     struct store_params params = fixture_params(url);
-    params.timeout_ms = 50;
+    params.timeout_ms = 400;
     exec("PRAGMA journal_mode=DELETE");
     exec("CREATE TABLE locked (id INTEGER PRIMARY KEY, v)");
     exec("INSERT INTO locked VALUES (1, 'v')");

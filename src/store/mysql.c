@@ -1,0 +1,326 @@
+/* The MySQL and MariaDB driver, on libmariadb's blocking calls. One worker's thread, but `interrupt`,
+ * which shuts the socket down so that the call in progress fails at once.
+ *
+ * 1. Reads are plain statements under autocommit and READ COMMITTED: no snapshot is ever left open.
+ * 2. Statements are prepared by number of keys (powers of two) and kept; keys are bound, never
+ *    written into the text.
+ * 3. A cell is fetched as bytes into CELL_BYTES; a longer one is fetched again into a buffer of its
+ *    own, which is given back when it is larger than KEEP_BYTES_MAX.
+ *
+ * libmariadb's timeouts are whole seconds and are only a net below the store's watchdog. */
+#include <errmsg.h>
+#include <mysql.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include "base/mem.h"
+#include "store/driver.h"
+#include "store/mysql_check.h"
+#include "store/sql.h"
+
+enum {
+    CELL_BYTES = 256,
+    CELLS_MAX = MAPPING_KEY_COLUMNS_MAX + MAPPING_COLUMNS_MAX,
+    KEEP_BYTES_MAX = 1 << 20,
+    PARAMETERS_MAX = STORE_BATCH_KEYS_MAX * MAPPING_KEY_COLUMNS_MAX,
+};
+
+struct store_conn {
+    MYSQL *my;
+    int fd;
+    atomic_bool interrupted;
+    char server[64];
+    struct sql_cache cache;
+    MYSQL_STMT *statements[SQL_STATEMENTS_MAX];
+
+    MYSQL_BIND parameters[PARAMETERS_MAX];
+    unsigned long parameter_lengths[PARAMETERS_MAX];
+
+    MYSQL_BIND results[CELLS_MAX];
+    unsigned long lengths[CELLS_MAX];
+    my_bool nulls[CELLS_MAX];
+    struct buf large[CELLS_MAX];
+    enum schema_cell_kind kinds[CELLS_MAX];
+    struct schema_cell cells[CELLS_MAX];
+    char bytes[CELLS_MAX][CELL_BYTES];
+};
+
+static void library_init(void) {
+    int rc = mysql_library_init(0, NULL, NULL);
+    ASSERT(rc == 0);
+}
+
+static void thread_init(void) {
+    mysql_thread_init();
+}
+
+static enum driver_status classify(const struct store_conn *c, unsigned number, const char *text,
+                                   struct driver_error *error) {
+    enum driver_status status = mysql_check_errno(number, text, error);
+    return atomic_load(&c->interrupted) ? DRIVER_TIMEOUT : status;
+}
+
+static enum driver_status fail(const struct store_conn *c, struct driver_error *error) {
+    return classify(c, mysql_errno(c->my), mysql_error(c->my), error);
+}
+
+static void close_conn(struct store_conn *c) {
+    if (!c) {
+        return;
+    }
+    mysql_close(c->my); /* first: closing the statements then costs no round trips */
+    for (uint32_t i = 0; i < SQL_STATEMENTS_MAX; i++) {
+        if (c->statements[i]) {
+            mysql_stmt_close(c->statements[i]);
+        }
+    }
+    for (uint32_t i = 0; i < CELLS_MAX; i++) {
+        buf_free(&c->large[i]);
+    }
+    mem_free(c);
+}
+
+static void set_options(MYSQL *my, const struct store_url *url, int64_t timeout_ms) {
+    unsigned seconds = (unsigned)((timeout_ms + 999) / 1000), net_seconds = seconds + 1;
+    my_bool on = 1, off = 0, enforce = url->tls != STORE_TLS_OFF,
+            verify = url->tls == STORE_TLS_VERIFY;
+    unsigned no_files = 0;
+    unsigned protocol = url->socket[0] ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
+    mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
+    mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &net_seconds);
+    mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &net_seconds);
+    mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    mysql_options(my, MYSQL_OPT_PROTOCOL, &protocol);
+    mysql_options(my, MYSQL_OPT_RECONNECT, &off);
+    mysql_options(my, MYSQL_REPORT_DATA_TRUNCATION, &on);
+    mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &no_files); /* no server reads files here */
+    mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &enforce);
+    mysql_options(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+    if (url->ca[0]) {
+        mysql_options(my, MYSQL_OPT_SSL_CA, url->ca);
+    }
+}
+
+static bool set_session(MYSQL *my) {
+    static const char isolation[] = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+    /* Said again in words: a server may be told to ignore what the handshake asks for. */
+    return mysql_set_character_set(my, "utf8mb4") == 0 && mysql_autocommit(my, 1) == 0 &&
+           mysql_real_query(my, isolation, sizeof isolation - 1) == 0;
+}
+
+static enum driver_status open_conn(const struct store_url *url, int64_t timeout_ms,
+                                    struct store_conn **out, struct driver_error *error) {
+    struct store_conn *c = mem_zalloc(sizeof *c);
+    c->my = mysql_init(NULL);
+    ASSERT(c->my);
+    set_options(c->my, url, timeout_ms);
+    bool open = mysql_real_connect(c->my, url->host[0] ? url->host : NULL, url->user,
+                                   url->password, url->database, url->port,
+                                   url->socket[0] ? url->socket : NULL, 0) != NULL;
+    if (!open || !set_session(c->my)) {
+        enum driver_status status = fail(c, error);
+        close_conn(c);
+        return status == DRIVER_TIMEOUT ? status : DRIVER_DOWN;
+    }
+    c->fd = (int)mysql_get_socket(c->my);
+    snprintf(c->server, sizeof c->server, "%s", mysql_get_server_info(c->my));
+    *out = c;
+    return DRIVER_OK;
+}
+
+static void interrupt(struct store_conn *c) {
+    atomic_store(&c->interrupted, true);
+    shutdown(c->fd, SHUT_RDWR);
+}
+
+static const char *server(const struct store_conn *c) {
+    return c->server;
+}
+
+static enum driver_status check(struct store_conn *c, const struct mapping *m, struct schema **out,
+                                struct driver_error *error) {
+    enum driver_status status = mysql_check_mapping(c->my, m, out, error);
+    return status != DRIVER_OK && atomic_load(&c->interrupted) ? DRIVER_TIMEOUT : status;
+}
+
+/* --- load --- */
+
+static void close_statement(struct store_conn *c, uint32_t slot) {
+    if (c->statements[slot]) {
+        mysql_stmt_close(c->statements[slot]);
+        c->statements[slot] = NULL;
+    }
+}
+
+static enum driver_status fail_statement(struct store_conn *c, uint32_t slot,
+                                         struct driver_error *error) {
+    MYSQL_STMT *stmt = c->statements[slot];
+    enum driver_status status = classify(c, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), error);
+    if (status != DRIVER_DOWN && status != DRIVER_TIMEOUT) {
+        close_statement(c, slot); /* else with the connection, which is of no more use */
+        sql_cache_drop(&c->cache, slot);
+    }
+    return status;
+}
+
+static enum driver_status prepare(struct store_conn *c, const struct schema *schema, uint32_t keys,
+                                  uint32_t *slot, struct driver_error *error) {
+    bool hit;
+    *slot = sql_cache_find(&c->cache, schema->id, keys, &hit);
+    if (hit) {
+        return DRIVER_OK;
+    }
+    close_statement(c, *slot);
+    MYSQL_STMT *stmt = c->statements[*slot] = mysql_stmt_init(c->my);
+    ASSERT(stmt);
+    struct buf sql = {0};
+    sql_append_select(&sql, schema, keys, SQL_MYSQL);
+    int rc = mysql_stmt_prepare(stmt, sql.ptr, sql.len);
+    buf_free(&sql);
+    if (rc != 0) {
+        return fail_statement(c, *slot, error);
+    }
+    ASSERT(mysql_stmt_param_count(stmt) == (unsigned long)keys * schema->keys_count);
+    return DRIVER_OK;
+}
+
+static void bind_value(struct store_conn *c, uint32_t at, const struct schema_key_column *column,
+                       const struct schema_value *value) {
+    MYSQL_BIND *b = &c->parameters[at];
+    *b = (MYSQL_BIND){0};
+    switch (column->kind) {
+    case SCHEMA_KEY_INT:
+    case SCHEMA_KEY_UINT:
+        b->buffer_type = MYSQL_TYPE_LONGLONG;
+        b->buffer = (void *)(uintptr_t)&value->number;
+        b->is_unsigned = column->kind == SCHEMA_KEY_UINT;
+        return;
+    case SCHEMA_KEY_TEXT:
+    case SCHEMA_KEY_UUID:
+    case SCHEMA_KEY_BINARY:
+        b->buffer_type =
+            column->kind == SCHEMA_KEY_BINARY ? MYSQL_TYPE_BLOB : MYSQL_TYPE_STRING;
+        b->buffer = (void *)(uintptr_t)value->text.ptr;
+        b->buffer_length = c->parameter_lengths[at] = value->text.len;
+        b->length = &c->parameter_lengths[at];
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void bind_results(struct store_conn *c, const struct schema *schema) {
+    for (uint32_t i = 0; i < schema->cells_count; i++) {
+        c->results[i] = (MYSQL_BIND){.buffer_type = MYSQL_TYPE_STRING,
+                                     .buffer = c->bytes[i],
+                                     .buffer_length = CELL_BYTES,
+                                     .length = &c->lengths[i],
+                                     .is_null = &c->nulls[i]};
+        c->kinds[i] = SCHEMA_TEXT;
+    }
+    for (uint32_t i = 0; i < schema->columns_count; i++) {
+        c->kinds[schema->columns[i].cell] = schema->columns[i].kind;
+    }
+}
+
+/* A cell that did not fit in the bound bytes, fetched again as a whole. */
+static bool fetch_large(struct store_conn *c, MYSQL_STMT *stmt, uint32_t cell, size_t len) {
+    struct buf *b = &c->large[cell];
+    b->len = 0;
+    unsigned long got = 0;
+    my_bool null = 0;
+    MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_STRING,
+                       .buffer = buf_reserve(b, len),
+                       .buffer_length = len,
+                       .length = &got,
+                       .is_null = &null};
+    return mysql_stmt_fetch_column(stmt, &bind, cell, 0) == 0 && got == len;
+}
+
+static bool read_row(struct store_conn *c, MYSQL_STMT *stmt, const struct schema *schema) {
+    for (uint32_t i = 0; i < schema->cells_count; i++) {
+        const char *ptr = c->bytes[i];
+        size_t len = c->nulls[i] ? 0 : c->lengths[i];
+        if (len > CELL_BYTES) {
+            if (!fetch_large(c, stmt, i, len)) {
+                return false;
+            }
+            ptr = c->large[i].ptr;
+        }
+        c->cells[i] = (struct schema_cell){.text = slice_of(ptr, len),
+                                           .kind = c->nulls[i] ? SCHEMA_NULL : c->kinds[i]};
+    }
+    return true;
+}
+
+static enum driver_status read_rows(struct store_conn *c, uint32_t slot,
+                                    const struct schema *schema, driver_row_fn on_row, void *ctx,
+                                    struct driver_error *error) {
+    MYSQL_STMT *stmt = c->statements[slot];
+    for (;;) {
+        int rc = mysql_stmt_fetch(stmt);
+        if (rc == MYSQL_NO_DATA) {
+            return DRIVER_OK;
+        }
+        if ((rc != 0 && rc != MYSQL_DATA_TRUNCATED) || !read_row(c, stmt, schema)) {
+            return fail_statement(c, slot, error);
+        }
+        on_row(ctx, c->cells);
+    }
+}
+
+static void shrink(struct store_conn *c, uint32_t cells_count) {
+    for (uint32_t i = 0; i < cells_count; i++) {
+        if (c->large[i].cap > KEEP_BYTES_MAX) {
+            buf_free(&c->large[i]);
+        }
+    }
+}
+
+static enum driver_status load(struct store_conn *c, const struct schema *schema,
+                               const struct schema_key *keys, uint32_t count, driver_row_fn on_row,
+                               void *ctx, struct driver_error *error) {
+    uint32_t padded = sql_padded(count), slot;
+    enum driver_status status = prepare(c, schema, padded, &slot, error);
+    if (status != DRIVER_OK) {
+        return status;
+    }
+    for (uint32_t i = 0; i < padded; i++) {
+        for (uint32_t k = 0; k < schema->keys_count; k++) {
+            bind_value(c, i * schema->keys_count + k, &schema->keys[k],
+                       &keys[MIN(i, count - 1)].v[k]);
+        }
+    }
+    bind_results(c, schema);
+    MYSQL_STMT *stmt = c->statements[slot];
+    if (mysql_stmt_bind_param(stmt, c->parameters) != 0 || mysql_stmt_execute(stmt) != 0) {
+        return fail_statement(c, slot, error);
+    }
+    /* The table has changed and the server prepared the statement again by itself. */
+    if (mysql_stmt_field_count(stmt) != schema->cells_count) {
+        snprintf(error->text, sizeof error->text, "the table's columns have changed");
+        mysql_stmt_free_result(stmt);
+        return DRIVER_SCHEMA;
+    }
+    if (mysql_stmt_bind_result(stmt, c->results) != 0) {
+        return fail_statement(c, slot, error);
+    }
+    status = read_rows(c, slot, schema, on_row, ctx, error);
+    if (status == DRIVER_OK && mysql_stmt_free_result(stmt) != 0) {
+        status = fail_statement(c, slot, error);
+    }
+    shrink(c, schema->cells_count);
+    return status;
+}
+
+const struct store_driver driver_mysql = {
+    .name = "mysql",
+    .library_init = library_init,
+    .thread_init = thread_init,
+    .thread_deinit = mysql_thread_end,
+    .open = open_conn,
+    .close = close_conn,
+    .interrupt = interrupt,
+    .server = server,
+    .check = check,
+    .load = load,
+};

@@ -1,0 +1,381 @@
+#include "harness.h"
+
+#define MAP     "product product:{id} table=products as=string:name ttl=1h jitter=0%"
+#define ABORTED "-EXECABORT Transaction discarded because of previous errors.\r\n"
+
+static void commands_are_queued_and_run(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_reply(h, "MULTI", "+OK\r\n");
+    assert_reply(h, "SET a 1", "+QUEUED\r\n");
+    assert_reply(h, "INCR a", "+QUEUED\r\n");
+    assert_reply(h, "GET missing", "+QUEUED\r\n");
+    assert_reply_as(h, 1, "EXISTS a", ":0\r\n");
+    assert_int_equal(h->clients[0].multi_count, 3);
+    assert_true(transaction_bytes(&h->clients[0]) > 0);
+    assert_reply(h, "EXEC", "*3\r\n+OK\r\n:2\r\n$-1\r\n");
+    assert_int_equal(h->clients[0].multi_count, 0);
+    assert_reply(h, "GET a", "$1\r\n2\r\n");
+    assert_reply(h, "MULTI", "+OK\r\n");
+    assert_reply(h, "EXEC", "*0\r\n");
+    harness_destroy(h);
+}
+
+static void errors_of_the_commands_themselves(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_reply(h, "EXEC", "-ERR EXEC without MULTI\r\n");
+    assert_reply(h, "DISCARD", "-ERR DISCARD without MULTI\r\n");
+    run(h, "MULTI");
+    assert_reply(h, "MULTI", "-ERR MULTI calls can not be nested\r\n");
+    assert_reply(h, "WATCH a", "-ERR WATCH inside MULTI is not allowed\r\n");
+    assert_reply(h, "SET a 1", "+QUEUED\r\n");
+    assert_reply(h, "EXEC", "*1\r\n+OK\r\n"); /* neither ended the transaction */
+    run(h, "MULTI");
+    run(h, "SET a 2");
+    assert_reply(h, "DISCARD", "+OK\r\n");
+    assert_reply(h, "GET a", "$1\r\n1\r\n");
+    harness_destroy(h);
+}
+
+static void an_error_while_queueing_aborts(void **state) {
+    struct harness *h = harness_create(NULL);
+    static const char *const bad[] = {"NOPE", "GET", "CLIENT NOPE", "SHUTDOWN"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        run(h, "MULTI");
+        assert_reply(h, "SET a 1", "+QUEUED\r\n");
+        assert_int_equal(run(h, bad[i])[0], '-');
+        assert_reply(h, "SET b 1", "+QUEUED\r\n");
+        assert_reply(h, "EXEC", ABORTED);
+        assert_reply(h, "EXISTS a b", ":0\r\n");
+    }
+    run(h, "MULTI");
+    assert_reply(h, "SHUTDOWN", "-ERR Command not allowed inside a transaction\r\n");
+    run(h, "DISCARD");
+    harness_destroy(h);
+}
+
+static void an_error_while_running_does_not(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "MULTI");
+    run(h, "SET a x");
+    run(h, "INCR a");
+    run(h, "SET b 1");
+    assert_reply(h, "EXEC",
+                 "*3\r\n+OK\r\n-ERR value is not an integer or out of range\r\n+OK\r\n");
+    uint32_t exec;
+    assert_non_null(command_table_find(h->table, SLICE("exec"), &exec));
+    assert_int_equal(stat_get(&h->stats.per_command[exec].failed), 0);
+    assert_int_equal(stat_get(&h->stats.error_replies), 1);
+    harness_destroy(h);
+}
+
+static void out_of_memory(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "MULTI");
+    run(h, "SET a 1");
+    h->env.over_limit = true;
+    assert_reply(h, "EXEC", "-EXECABORT Transaction discarded because of: OOM command not allowed "
+                            "when used memory > 'maxmemory'.\r\n");
+    assert_reply(h, "EXEC", "-ERR EXEC without MULTI\r\n");
+    run(h, "MULTI");
+    assert_reply(h, "GET a", "-OOM command not allowed when used memory > 'maxmemory'.\r\n");
+    assert_reply(h, "EXEC", ABORTED);
+    h->env.over_limit = false;
+    run(h, "MULTI");
+    run(h, "GET a");
+    h->env.over_limit = true; /* nothing queued grows */
+    assert_reply(h, "EXEC", "*1\r\n$-1\r\n");
+    harness_destroy(h);
+}
+
+static void a_queue_has_a_limit(void **state) {
+    struct harness *h = harness_create(NULL);
+    h->settings.query_buffer_bytes_max = 1000;
+    run(h, "MULTI");
+    for (int i = 0; i < 100 && !client_has(&h->clients[0], CLIENT_CLOSE); i++) {
+        run(h, "SET a aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
+    }
+    assert_string_equal(h->reply.ptr, "");
+    assert_true(client_has(&h->clients[0], CLIENT_CLOSE));
+    assert_true(transaction_bytes(&h->clients[0]) <= 1000);
+    assert_int_equal(stat_get(&h->stats.clients_closed_query), 1);
+    harness_destroy(h);
+}
+
+static void select_is_queued(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "MULTI");
+    run(h, "SELECT 3");
+    run(h, "SET a 3");
+    assert_int_equal(client_db(&h->clients[0]), 0);
+    assert_reply(h, "EXEC", "*2\r\n+OK\r\n+OK\r\n");
+    assert_int_equal(client_db(&h->clients[0]), 3);
+    assert_reply(h, "GET a", "$1\r\n3\r\n");
+    assert_reply_as(h, 1, "GET a", "$-1\r\n");
+    harness_destroy(h);
+}
+
+static void reset_and_quit_run_at_once(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "WATCH a");
+    run(h, "MULTI");
+    run(h, "SET a 1");
+    assert_reply(h, "RESET", "+RESET\r\n");
+    assert_int_equal(h->clients[0].watch_count, 0);
+    assert_reply(h, "EXEC", "-ERR EXEC without MULTI\r\n");
+    run(h, "MULTI");
+    assert_reply(h, "QUIT", "+OK\r\n");
+    harness_destroy(h);
+}
+
+/* Client 0 watches `key`, then client 1 says `by`: what EXEC answers. */
+static const char *exec_after(struct harness *h, const char *watch, const char *by) {
+    run(h, watch);
+    run_as(h, 1, by);
+    run(h, "MULTI");
+    run(h, "PING");
+    return run(h, "EXEC");
+}
+
+#define RAN "*1\r\n+PONG\r\n"
+#define NOT "*-1\r\n"
+
+static void a_change_of_a_watched_key(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_string_equal(exec_after(h, "WATCH a", "SET b 1"), RAN);
+    assert_string_equal(exec_after(h, "WATCH a", "SET a 1"), NOT);
+    assert_string_equal(exec_after(h, "WATCH a", "GET a"), RAN);
+    assert_string_equal(exec_after(h, "WATCH x y z a", "EXPIRE a 100"), NOT);
+    assert_string_equal(exec_after(h, "WATCH a a", "DEL a"), NOT);
+    assert_string_equal(exec_after(h, "WATCH a", "DEL a"), RAN);
+    assert_int_equal(h->clients[0].watch_count, 0);
+    /* The null of RESP3. */
+    run(h, "HELLO 3");
+    assert_string_equal(exec_after(h, "WATCH a", "SET a 1"), "_\r\n");
+    harness_destroy(h);
+}
+
+static void the_watch_is_over_after_exec_discard_and_unwatch(void **state) {
+    struct harness *h = harness_create(NULL);
+    static const char *const ends[] = {"EXEC", "DISCARD"};
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i++) {
+        run(h, "WATCH a");
+        run(h, "SET a 1");
+        run(h, "MULTI");
+        run(h, ends[i]);
+        assert_string_equal(exec_after(h, "PING", "SET a 2"), RAN);
+    }
+    run(h, "WATCH a b");
+    run_as(h, 1, "SET a 3");
+    assert_reply(h, "UNWATCH", "+OK\r\n");
+    assert_string_equal(exec_after(h, "PING", "SET a 4"), RAN);
+    harness_destroy(h);
+}
+
+static void ones_own_write_counts(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "WATCH a");
+    run(h, "SET a 1");
+    run(h, "MULTI");
+    run(h, "SET a 2");
+    assert_reply(h, "EXEC", NOT);
+    assert_reply(h, "GET a", "$1\r\n1\r\n");
+    /* A write inside the transaction is none. */
+    run(h, "WATCH a");
+    run(h, "MULTI");
+    run(h, "SET a 2");
+    run(h, "UNWATCH");
+    run(h, "INCR a");
+    assert_reply(h, "EXEC", "*3\r\n+OK\r\n+OK\r\n:3\r\n");
+    harness_destroy(h);
+}
+
+static void watches_are_of_a_database(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "WATCH a");
+    run_as(h, 1, "SELECT 1");
+    assert_string_equal(exec_after(h, "PING", "SET a 1"), RAN);
+    assert_string_equal(exec_after(h, "WATCH a", "SET a 2"), RAN);
+    run(h, "SELECT 1");
+    assert_string_equal(exec_after(h, "WATCH a", "SET a 3"), NOT);
+    harness_destroy(h);
+}
+
+static void flushing(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_string_equal(exec_after(h, "WATCH a", "FLUSHALL"), RAN); /* there was no such key */
+    run(h, "SET a 1");
+    assert_string_equal(exec_after(h, "WATCH a", "FLUSHALL"), NOT);
+    run(h, "SET a 1");
+    assert_string_equal(exec_after(h, "WATCH b", "FLUSHDB"), RAN);
+    run(h, "SET a 1");
+    assert_string_equal(exec_after(h, "WATCH a b", "FLUSHDB ASYNC"), NOT);
+    run(h, "SET a 1");
+    run_as(h, 1, "SELECT 1");
+    assert_string_equal(exec_after(h, "WATCH a", "FLUSHDB"), RAN);
+    harness_destroy(h);
+}
+
+static void swapping(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_string_equal(exec_after(h, "WATCH a", "SWAPDB 0 1"), RAN);
+    run(h, "SET a 1");
+    assert_string_equal(exec_after(h, "WATCH a", "SWAPDB 2 3"), RAN);
+    assert_string_equal(exec_after(h, "WATCH a", "SWAPDB 0 1"), NOT);
+    assert_reply(h, "EXISTS a", ":0\r\n");
+    assert_string_equal(exec_after(h, "WATCH a", "SWAPDB 0 1"), NOT); /* it appears */
+    assert_reply(h, "EXISTS a", ":1\r\n");
+    assert_reply(h, "SWAPDB 0 x", "-ERR invalid second DB index\r\n");
+    assert_reply(h, "SWAPDB x 0", "-ERR invalid first DB index\r\n");
+    assert_reply(h, "SWAPDB 0 16", "-ERR DB index is out of range\r\n");
+    harness_destroy(h);
+}
+
+static void expired_keys(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "SET a 1 PX 100");
+    run(h, "WATCH a");
+    h->env.now_ms += 200; /* expires while it is watched */
+    assert_string_equal(exec_after(h, "PING", "PING"), NOT);
+    run(h, "SET a 1 PX 100");
+    h->env.now_ms += 200; /* had expired before */
+    assert_string_equal(exec_after(h, "WATCH a", "EXISTS a"), RAN);
+    harness_destroy(h);
+}
+
+static void several_clients_watch(void **state) {
+    struct harness *h = harness_create(NULL);
+    run_as(h, 0, "WATCH a");
+    run_as(h, 1, "WATCH a");
+    run_as(h, 2, "SET a 1");
+    for (int i = 0; i < 2; i++) {
+        run_as(h, i, "MULTI");
+        run_as(h, i, "PING");
+        assert_reply_as(h, i, "EXEC", NOT);
+    }
+    harness_destroy(h);
+}
+
+static void locks_of_exec(void **state) {
+    struct harness *h = harness_create(NULL);
+    run(h, "WATCH w");
+    run(h, "MULTI");
+    run(h, "SET a 1");
+    run(h, "MGET b c");
+    run(h, "EXEC");
+    static const char *const keys[] = {"w", "a", "b", "c"};
+    struct lockset expected = {{0}};
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        struct key key = keyspace_key(h->ks, slice_str(keys[i]));
+        lockset_add(&expected, keyspace_partition(h->ks, key.hash));
+    }
+    assert_memory_equal(&h->locked, &expected, sizeof expected);
+    /* What looks everywhere has everything locked. */
+    static const char *const walkers[] = {"DBSIZE", "KEYS *", "SCAN 0", "INFO", "RANDOMKEY",
+                                          "FLUSHALL", "SWAPDB 0 1", "MEMORY STATS"};
+    lockset_add_all(&expected, h->ks);
+    for (size_t i = 0; i < ARRAY_COUNT(walkers); i++) {
+        run(h, "MULTI");
+        run(h, walkers[i]);
+        assert_int_equal(run(h, "EXEC")[0], '*');
+        assert_memory_equal(&h->locked, &expected, sizeof expected);
+    }
+    harness_destroy(h);
+}
+
+/* --- mapped rows --- */
+
+static void rows_are_loaded_before_the_block_runs(void **state) {
+    struct harness *h = harness_create(MAP);
+    h->row_value = "x";
+    run(h, "MULTI");
+    run(h, "INCR n");
+    run(h, "GET product:1");
+    run(h, "MGET product:2 product:1");
+    assert_reply(h, "EXEC", "*3\r\n:1\r\n$1\r\nx\r\n*2\r\n$1\r\nx\r\n$1\r\nx\r\n");
+    assert_int_equal(h->outcome, CMD_MISS);
+    assert_int_equal(h->loads, 2);
+    assert_reply(h, "GET n", "$1\r\n1\r\n"); /* once */
+    harness_destroy(h);
+}
+
+static void rows_that_were_not_stored_are_read_too(void **state) {
+    struct harness *h = harness_create(MAP);
+    h->row_value = "x";
+    h->rows_are_stored = false;
+    run(h, "MULTI");
+    run(h, "GET product:1");
+    assert_reply(h, "EXEC", "*1\r\n$1\r\nx\r\n");
+    h->row_error = "STOREDOWN gone";
+    run(h, "MULTI");
+    run(h, "GET product:1");
+    run(h, "PING");
+    assert_reply(h, "EXEC", "*2\r\n-STOREDOWN gone\r\n+PONG\r\n");
+    harness_destroy(h);
+}
+
+static void a_row_dropped_inside_is_refused(void **state) {
+    struct harness *h = harness_create(MAP);
+    h->row_value = "x";
+    run(h, "GET product:1");
+    run(h, "MULTI");
+    run(h, "DEL product:1");
+    run(h, "GET product:1");
+    run(h, "INCR n");
+    assert_reply(h, "EXEC", "*3\r\n:1\r\n-STOREUNSUPPORTED a row that the transaction dropped can't "
+                            "be read in it\r\n:1\r\n");
+    harness_destroy(h);
+}
+
+static void writes_to_rows_are_refused_while_queueing(void **state) {
+    struct harness *h = harness_create(MAP);
+    run(h, "MULTI");
+    assert_string_equal(
+        run(h, "SET product:1 x"),
+        "-STOREDENIED the key is a row of a mapping without write=: it can only be read\r\n");
+    assert_reply(h, "EXEC", ABORTED);
+    run(h, "MULTI");
+    run(h, "SELECT 1"); /* rows are of database 0 */
+    assert_reply(h, "SET product:1 x", "+QUEUED\r\n");
+    run(h, "SELECT 0");
+    assert_int_equal(run(h, "SET product:1 x")[0], '-');
+    run(h, "DISCARD");
+    harness_destroy(h);
+}
+
+static void watching_a_row_loads_it(void **state) {
+    struct harness *h = harness_create(MAP);
+    h->row_value = "x";
+    assert_reply(h, "WATCH product:1", "+OK\r\n");
+    assert_int_equal(h->loads, 1);
+    assert_string_equal(exec_after(h, "PING", "GET product:1"), RAN);
+    assert_string_equal(exec_after(h, "WATCH product:1", "DEL product:1"), NOT);
+    harness_destroy(h);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(commands_are_queued_and_run),
+        cmocka_unit_test(errors_of_the_commands_themselves),
+        cmocka_unit_test(an_error_while_queueing_aborts),
+        cmocka_unit_test(an_error_while_running_does_not),
+        cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(a_queue_has_a_limit),
+        cmocka_unit_test(select_is_queued),
+        cmocka_unit_test(reset_and_quit_run_at_once),
+        cmocka_unit_test(a_change_of_a_watched_key),
+        cmocka_unit_test(the_watch_is_over_after_exec_discard_and_unwatch),
+        cmocka_unit_test(ones_own_write_counts),
+        cmocka_unit_test(watches_are_of_a_database),
+        cmocka_unit_test(flushing),
+        cmocka_unit_test(swapping),
+        cmocka_unit_test(expired_keys),
+        cmocka_unit_test(several_clients_watch),
+        cmocka_unit_test(locks_of_exec),
+        cmocka_unit_test(rows_are_loaded_before_the_block_runs),
+        cmocka_unit_test(rows_that_were_not_stored_are_read_too),
+        cmocka_unit_test(a_row_dropped_inside_is_refused),
+        cmocka_unit_test(writes_to_rows_are_refused_while_queueing),
+        cmocka_unit_test(watching_a_row_loads_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

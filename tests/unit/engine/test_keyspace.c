@@ -1,0 +1,343 @@
+/* Over all partitions: SCAN, counts, random keys, SWAPDB, and eviction by each policy. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "ds/buf.h"
+#include "engine/keyspace.h"
+
+enum { KEYS = 8000 };
+
+struct text {
+    char bytes[16];
+    struct key key;
+};
+
+static struct partition *lock_key(struct keyspace *ks, struct text *t, unsigned n) {
+    int len = snprintf(t->bytes, sizeof t->bytes, "key:%u", n);
+    t->key = keyspace_key(ks, slice_of(t->bytes, (size_t)len));
+    struct partition *p = keyspace_partition(ks, t->key.hash);
+    lock_take(&p->lock);
+    return p;
+}
+
+static void set(struct keyspace *ks, unsigned db, unsigned n, int64_t expire_ms) {
+    struct text t;
+    struct partition *p = lock_key(ks, &t, n);
+    part_set_string(p, db, &t.key, SLICE("value of a length that counts in memory"), expire_ms);
+    lock_release(&p->lock);
+}
+
+static bool drop(struct keyspace *ks, unsigned db, unsigned n) {
+    struct text t;
+    struct partition *p = lock_key(ks, &t, n);
+    bool done = part_delete(p, db, &t.key, 0);
+    lock_release(&p->lock);
+    return done;
+}
+
+static bool there(struct keyspace *ks, unsigned db, unsigned n, unsigned flags) {
+    struct text t;
+    struct partition *p = lock_key(ks, &t, n);
+    bool found = part_find(p, db, &t.key, 0, flags) != NULL;
+    lock_release(&p->lock);
+    return found;
+}
+
+static void mark(void *arg, struct partition *p, struct entry *e) {
+    uint8_t *seen = arg;
+    struct slice key = entry_key(e);
+    char bytes[16] = {0};
+    memcpy(bytes, key.ptr, MIN(key.len, 15u));
+    unsigned n = (unsigned)atoi(bytes + 4);
+    ASSERT(p->lock.held && n < 2 * KEYS);
+    seen[n] += seen[n] < UINT8_MAX;
+}
+
+static void test_create(void **state) {
+    const struct {
+        uint32_t shards, partitions;
+    } cases[] = {{1, 8}, {2, 16}, {3, 32}, {16, 128}, {64, 512}, {100, 512}};
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct keyspace *ks = keyspace_create(cases[i].shards, 0, NULL);
+        assert_int_equal(ks->partitions_count, cases[i].partitions);
+        assert_int_equal(1u << ks->partition_bits, cases[i].partitions);
+        assert_int_equal(ks->locking, cases[i].shards > 1);
+        assert_true(ks->seed != 0);
+        for (uint32_t p = 0; p < ks->partitions_count; p++) {
+            assert_int_equal(ks->partitions[p]->owner, p % cases[i].shards);
+            assert_int_equal(ks->partitions[p]->index, p);
+        }
+        keyspace_destroy(ks);
+    }
+    keyspace_destroy(NULL);
+}
+
+static void test_scan(void **state) {
+    for (uint32_t shards = 1; shards <= 4; shards += 3) {
+        struct keyspace *ks = keyspace_create(shards, 5, NULL);
+        uint8_t seen[2 * KEYS] = {0};
+        assert_int_equal(keyspace_scan(ks, NULL, 0, 0, 10, 1, mark, seen), 0);
+        for (unsigned n = 0; n < KEYS; n++) {
+            set(ks, 0, n, n % 5 ? EXPIRE_NEVER : 100);
+        }
+        uint64_t cursor = 0, calls = 0;
+        do {
+            cursor = keyspace_scan(ks, NULL, 0, cursor, 10, 50, mark, seen);
+            calls++;
+        } while (cursor);
+        assert_in_range(calls, KEYS / 40, KEYS / 8);
+        for (unsigned n = 0; n < KEYS; n++) {
+            assert_int_equal(seen[n], 1);
+        }
+        memset(seen, 0, sizeof seen);
+        unsigned next = KEYS;
+        do { /* keys come, go and expire meanwhile */
+            cursor = keyspace_scan(ks, NULL, 0, cursor, 10, 100, mark, seen);
+            for (unsigned i = 0; i < 12 && next < 2 * KEYS; i++, next++) {
+                set(ks, 0, next, EXPIRE_NEVER);
+                drop(ks, 0, next - KEYS / 2);
+            }
+        } while (cursor);
+        for (unsigned n = 0; n < KEYS / 2; n++) {
+            assert_int_equal(seen[n] > 0, n % 5 != 0);
+        }
+        struct rng rng = {1};
+        for (unsigned i = 0; i < 1000; i++) { /* made-up cursors */
+            keyspace_scan(ks, NULL, 0, i ? rng_next(&rng) : UINT64_MAX, 10, 1, mark, seen);
+        }
+        keyspace_destroy(ks);
+    }
+}
+
+static void test_count_swap_random(void **state) {
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    struct rng rng = {1};
+    struct buf out = {0};
+    uint64_t keys, with_expiry;
+    assert_false(keyspace_random_key(ks, NULL, 0, &rng, 1, &out));
+    for (unsigned n = 0; n < 100; n++) {
+        set(ks, 0, n, n < 40 ? 1000 : EXPIRE_NEVER);
+    }
+    set(ks, 1, 7, 50);
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    assert_int_equal(keys, 100);
+    assert_int_equal(with_expiry, 40);
+    uint8_t seen[100] = {0};
+    for (unsigned i = 0; i < 2000; i++) {
+        out.len = 0;
+        assert_true(keyspace_random_key(ks, NULL, 0, &rng, 1000, &out));
+        buf_append_char(&out, '\0');
+        unsigned n = (unsigned)atoi(out.ptr + 4);
+        assert_in_range(n, 40, 99); /* the others have expired */
+        seen[n] = 1;
+    }
+    for (unsigned n = 40; n < 100; n++) {
+        assert_int_equal(seen[n], 1);
+    }
+    assert_false(keyspace_random_key(ks, NULL, 1, &rng, 50, &out));
+    struct lockset all;
+    lockset_clear(&all);
+    lockset_add_all(&all, ks);
+    lockset_lock(&all, ks);
+    keyspace_swap(ks, 0, 1);
+    keyspace_swap(ks, 2, 2);
+    keyspace_count(ks, &all, 0, &keys, &with_expiry); /* with the locks held */
+    assert_int_equal(keys, 1);
+    assert_int_equal(with_expiry, 1);
+    uint8_t marks[2 * KEYS] = {0};
+    assert_int_equal(keyspace_scan(ks, &all, 0, 0, 100, 1, mark, marks), 0);
+    assert_int_equal(marks[7], 1);
+    lockset_unlock(&all, ks);
+    keyspace_count(ks, NULL, 1, &keys, &with_expiry);
+    assert_int_equal(keys, 100);
+    for (unsigned n = 0; n < 200; n++) {
+        struct key key = keyspace_key(ks, slice_of(&n, sizeof n));
+        keyspace_prefetch_bucket(ks, 0, key.hash);
+        keyspace_prefetch_entry(ks, n % DATABASES_MAX, key.hash);
+    }
+    buf_free(&out);
+    keyspace_destroy(ks);
+}
+
+/* Fills with KEYS keys (those with odd numbers have a TTL, ascending), of which the first eighth is
+ * used much and late; then evicts half of what may go. */
+struct evicted {
+    unsigned hot, cold, with_ttl, without, early, late;
+};
+
+static struct evicted run_policy(enum evict_policy policy) {
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = policy, .samples = 10});
+    ks->now_s = 100000;
+    for (unsigned n = 0; n < KEYS; n++) {
+        ks->now_s = 100000 + n * 2000 / KEYS;
+        set(ks, 0, n, n % 2 ? 1000000 + n : EXPIRE_NEVER);
+    }
+    ks->now_s = 102100;
+    for (unsigned i = 0; i < 100; i++) {
+        for (unsigned n = 0; n < KEYS / 8; n++) {
+            there(ks, 0, n, FIND_TOUCH);
+        }
+    }
+    unsigned wanted = policy >= EVICT_VOLATILE_LRU ? KEYS / 4 : KEYS / 2;
+    for (unsigned i = 0; i < wanted; i++) {
+        struct partition *p = ks->partitions[i % ks->partitions_count];
+        lock_take(&p->lock);
+        assert_int_equal(part_evict_one(p, 0), policy != EVICT_NONE);
+        lock_release(&p->lock);
+    }
+    struct evicted sum = {0};
+    for (unsigned n = 0; n < KEYS; n++) {
+        if (!there(ks, 0, n, 0)) {
+            n < KEYS / 8 ? sum.hot++ : sum.cold++;
+            n % 2 ? sum.with_ttl++ : sum.without++;
+            n < KEYS / 2 ? sum.early++ : sum.late++;
+        }
+    }
+    uint64_t evicted = 0;
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        evicted += ks->partitions[i]->stats.evicted;
+        table_check(ks->partitions[i]->db[0]);
+    }
+    assert_int_equal(evicted, policy == EVICT_NONE ? 0 : wanted);
+    assert_int_equal(sum.hot + sum.cold, evicted);
+    keyspace_destroy(ks);
+    return sum;
+}
+
+static void test_policies(void **state) {
+    for (enum evict_policy policy = EVICT_NONE; policy < EVICT_POLICIES_COUNT; policy++) {
+        struct evicted sum = run_policy(policy);
+        unsigned all = sum.hot + sum.cold;
+        switch (policy) {
+        case EVICT_NONE:
+            assert_int_equal(all, 0);
+            break;
+        case EVICT_ALL_LRU:
+        case EVICT_VOLATILE_LRU:
+            assert_true(sum.hot < all / 50);
+            assert_true(sum.early - sum.hot > sum.late); /* older ones first, by and large */
+            break;
+        case EVICT_ALL_LFU:
+        case EVICT_VOLATILE_LFU:
+            assert_true(sum.hot < all / 50);
+            break;
+        case EVICT_ALL_RANDOM:
+        case EVICT_VOLATILE_RANDOM:
+            assert_in_range(sum.hot, all / 12, all / 6);
+            break;
+        case EVICT_VOLATILE_TTL:
+            assert_true(sum.early > all * 8 / 10);
+            break;
+        default:
+            fail();
+        }
+        if (policy >= EVICT_VOLATILE_LRU) {
+            assert_int_equal(sum.without, 0);
+        } else if (policy != EVICT_NONE) {
+            assert_in_range(sum.with_ttl, all * 4 / 10, all * 6 / 10);
+        }
+    }
+}
+
+static void test_evict_expired_first(void **state) {
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LRU, .samples = 64});
+    for (unsigned n = 0; n < 80; n++) {
+        set(ks, 0, n, n < 8 ? 100 : EXPIRE_NEVER);
+    }
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        lock_take(&p->lock);
+        while (p->db[0] && table_count_volatile(p->db[0])) {
+            assert_true(part_evict_one(p, 100));
+        }
+        assert_int_equal(p->stats.evicted, 0);
+        lock_release(&p->lock);
+    }
+    uint64_t keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    assert_int_equal(keys, 72);
+    keyspace_destroy(ks);
+}
+
+static void test_make_room(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    uint64_t before = (uint64_t)mem_used_bytes();
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    uint64_t filled = (uint64_t)mem_used_bytes();
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    assert_true(keyspace_make_room(ks, 0, 2, 1, 100)); /* no limit */
+    params.maxmemory_bytes = filled - (filled - before) / 4;
+    params.policy = EVICT_NONE;
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 0, 2, 1, 100));
+    params.policy = EVICT_VOLATILE_TTL; /* there are none */
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 0, 2, 1, 100));
+    params.policy = EVICT_ALL_RANDOM;
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 0, 2, 1, 10)); /* a bounded step */
+    uint64_t keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    assert_int_equal(keys, KEYS - 10);
+    assert_true(keyspace_make_room(ks, 0, 2, 1, KEYS));
+    assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        assert_int_equal(ks->partitions[i]->stats.evicted > 0, ks->partitions[i]->owner == 0);
+    }
+    params.maxmemory_bytes = 1; /* can't be reached: ends when shard 1 has nothing left */
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 1, 2, 1, 2 * KEYS));
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct table *t = ks->partitions[i]->db[0];
+        assert_int_equal(table_count(t) == 0, ks->partitions[i]->owner == 1);
+    }
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* FLUSHALL's memory comes back before anything alive is evicted. */
+static void test_make_room_drains(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 1, n, EXPIRE_NEVER);
+    }
+    set(ks, 0, 1, EXPIRE_NEVER);
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    params.maxmemory_bytes = (uint64_t)mem_used_bytes() - 10000;
+    keyspace_set_params(ks, &params);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        lock_take(&ks->partitions[i]->lock);
+        part_flush(ks->partitions[i], 1);
+        lock_release(&ks->partitions[i]->lock);
+    }
+    assert_true(keyspace_make_room(ks, 0, 1, 1, 100));
+    assert_true(there(ks, 0, 1, 0));
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_create),
+        cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_count_swap_random),
+        cmocka_unit_test(test_policies),
+        cmocka_unit_test(test_evict_expired_first),
+        cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_make_room_drains),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

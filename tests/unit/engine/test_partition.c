@@ -1,0 +1,362 @@
+/* Operations on one partition: lifecycle of keys, TTL, watchers, statistics, sweep and drain. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "engine/keyspace.h"
+
+static const struct entry_origin no_origin = {0, 0}, some_origin = {3, 4};
+
+struct fixture {
+    struct keyspace *ks;
+    struct partition *p; /* locked */
+    struct hmap_node watch;
+    unsigned touched, flushed;
+    char last[64];
+};
+
+static struct fixture fix; /* the callback has no argument of its own */
+
+static void on_touched(struct partition *p, unsigned db, const struct key *key) {
+    ASSERT(p->lock.held);
+    if (!key) {
+        fix.flushed++;
+        return;
+    }
+    fix.touched++;
+    snprintf(fix.last, sizeof fix.last, "%u:%.*s", db, SLICE_FMT(key->bytes));
+}
+
+static int setup(void **state) {
+    memset(&fix, 0, sizeof fix);
+    fix.ks = keyspace_create(1, 99, on_touched);
+    fix.p = fix.ks->partitions[0];
+    lock_take(&fix.p->lock);
+    hmap_insert(&fix.p->watched, &fix.watch, 1);
+    return 0;
+}
+
+static int teardown(void **state) {
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        if (fix.p->db[db]) {
+            table_check(fix.p->db[db]);
+        }
+    }
+    hmap_remove(&fix.p->watched, &fix.watch);
+    lock_release(&fix.p->lock);
+    keyspace_destroy(fix.ks);
+    return 0;
+}
+
+/* A key of partition 0. */
+struct text {
+    char bytes[32];
+    struct key key;
+};
+
+static struct key *key_of(struct text *t, unsigned n) {
+    for (unsigned i = 0;; i++) {
+        int len = snprintf(t->bytes, sizeof t->bytes, "key:%u.%u", n, i);
+        t->key = keyspace_key(fix.ks, slice_of(t->bytes, (size_t)len));
+        if (keyspace_partition(fix.ks, t->key.hash) == fix.p) {
+            return &t->key;
+        }
+    }
+}
+
+static void assert_string(const struct entry *e, const char *text) {
+    assert_non_null(e);
+    assert_true(slice_eq(entry_string(e), slice_str(text)));
+}
+
+static void test_set_find_delete(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct partition *p = fix.p;
+    assert_null(part_find(p, 0, k, 10, FIND_COUNT | FIND_TOUCH));
+    part_set_string(p, 0, k, SLICE("one"), EXPIRE_NEVER);
+    assert_int_equal(fix.touched, 1);
+    assert_string(part_find(p, 0, k, 10, FIND_COUNT | FIND_TOUCH), "one");
+    assert_null(part_find(p, 1, k, 10, 0));
+    assert_int_equal(p->stats.hits, 1);
+    assert_int_equal(p->stats.misses, 1);
+    const struct entry *e = part_peek(p, 0, k, 10);
+    part_set_string(p, 0, k, SLICE("two"), EXPIRE_NEVER);
+    assert_ptr_equal(part_peek(p, 0, k, 10), e); /* in its memory */
+    assert_string(e, "two");
+    part_set_string(p, 0, k, SLICE("much longer than it was before, by far"), 500);
+    assert_string(part_peek(p, 0, k, 10), "much longer than it was before, by far");
+    assert_int_equal(table_count_volatile(p->db[0]), 1);
+    part_set_string(p, 0, k, SLICE("much longer than it was before, by FAR"), EXPIRE_NEVER);
+    assert_int_equal(table_count_volatile(p->db[0]), 0); /* SET drops the TTL */
+    assert_true(entry_expire_ms(part_peek(p, 0, k, 10)) == EXPIRE_NEVER);
+    assert_int_equal(fix.touched, 4);
+    assert_string(part_find(p, 0, k, 10, FIND_COUNT), "much longer than it was before, by FAR");
+    assert_true(part_delete(p, 0, k, 10));
+    assert_false(part_delete(p, 0, k, 10));
+    assert_int_equal(fix.touched, 5);
+    assert_null(part_peek(p, 0, k, 10));
+}
+
+static void test_update_keeps(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct entry *e = entry_create_string(k->bytes, SLICE("row"), 900, some_origin);
+    part_put(fix.p, 0, k, e);
+    const char *values[] = {"abc", "a value that does not fit where the old one was", ""};
+    for (unsigned i = 0; i < ARRAY_COUNT(values); i++) {
+        part_update_string(fix.p, 0, k, slice_str(values[i]));
+        const struct entry *now = part_peek(fix.p, 0, k, 10);
+        assert_string(now, values[i]);
+        assert_true(entry_expire_ms(now) == 900);
+        assert_int_equal(entry_origin(now).mapping, 3);
+    }
+    part_set_string(fix.p, 0, k, SLICE("SET"), 900); /* no row any more */
+    assert_int_equal(entry_origin(part_peek(fix.p, 0, k, 10)).mapping, 0);
+    assert_int_equal(fix.touched, 5);
+}
+
+static void test_resize(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    size_t len = 0;
+    while (len < 20000) { /* APPEND of a byte, then of more */
+        size_t more = len < 500 ? 1 : 111;
+        char *bytes = part_resize_string(fix.p, 0, k, len + more, 10);
+        memset(bytes + len, 'x', more);
+        len += more;
+    }
+    struct slice s = entry_string(part_peek(fix.p, 0, k, 10));
+    assert_int_equal(s.len, len);
+    for (size_t i = 0; i < len; i++) {
+        assert_int_equal(s.ptr[i], 'x');
+    }
+    assert_true(entry_is_raw(part_peek(fix.p, 0, k, 10)));
+    part_set_expire(fix.p, 0, k, 50, 10);
+    part_resize_string(fix.p, 0, k, len + 1, 20);
+    assert_true(entry_expire_ms(part_peek(fix.p, 0, k, 20)) == 50);
+    part_resize_string(fix.p, 0, k, 5, 60); /* expired: made anew */
+    assert_int_equal(fix.p->stats.expired, 1);
+    assert_memory_equal(entry_string(part_peek(fix.p, 0, k, 60)).ptr, "\0\0\0\0\0", 5);
+    struct key *absent = key_of(&t, 2);
+    part_put(fix.p, 0, absent,
+             entry_create_value(absent->bytes, VALUE_ABSENT, NULL, 1000, some_origin));
+    part_resize_string(fix.p, 0, absent, 1, 60);
+    assert_int_equal(entry_string(part_peek(fix.p, 0, absent, 2000)).len, 1);
+    part_resize_string(fix.p, 0, key_of(&t, 3), 0, 60); /* APPEND of nothing makes the key */
+    assert_non_null(part_peek(fix.p, 0, key_of(&t, 3), 60));
+}
+
+static void test_expire(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct partition *p = fix.p;
+    assert_false(part_set_expire(p, 0, k, 100, 10));
+    part_set_string(p, 0, k, SLICE("v"), EXPIRE_NEVER);
+    assert_true(part_set_expire(p, 0, k, 100, 10));
+    assert_int_equal(table_count_volatile(p->db[0]), 1);
+    assert_string(part_peek(p, 0, k, 99), "v");
+    assert_true(part_set_expire(p, 0, k, EXPIRE_NEVER, 50));
+    assert_int_equal(table_count_volatile(p->db[0]), 0);
+    assert_string(part_peek(p, 0, k, 1000), "v");
+    assert_true(part_set_expire(p, 0, k, 200, 50));
+    assert_int_equal(fix.touched, 4);
+    assert_null(part_find(p, 0, k, 200, FIND_COUNT));
+    assert_int_equal(p->stats.expired, 1);
+    assert_int_equal(p->stats.misses, 1);
+    assert_int_equal(fix.touched, 5);
+    assert_int_equal(table_count(p->db[0]), 0);
+    part_set_string(p, 0, k, SLICE("v"), 300);
+    assert_false(part_delete(p, 0, k, 300));
+    assert_int_equal(p->stats.expired, 2);
+    part_set_string(p, 0, k, SLICE("v"), 300);
+    assert_null(part_take(p, 0, k, 300));
+    part_set_string(p, 0, k, SLICE("v"), 300);
+    assert_false(part_set_expire(p, 0, k, 400, 300));
+    assert_int_equal(p->stats.expired, 4);
+}
+
+static void test_absent(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct partition *p = fix.p;
+    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    fix.touched = 0;
+    assert_non_null(part_find(p, 0, k, 10, FIND_COUNT));
+    assert_int_equal(p->stats.misses, 1);
+    assert_int_equal(p->stats.hits, 0);
+    assert_null(part_peek(p, 0, k, 10));
+    assert_null(part_take(p, 0, k, 10));
+    assert_false(part_set_expire(p, 0, k, 500, 10));
+    assert_null(part_find(p, 0, k, 100, 0)); /* goes silently */
+    assert_int_equal(p->stats.expired, 0);
+    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    fix.touched = 0;
+    assert_false(part_delete(p, 0, k, 10));
+    assert_null(part_find(p, 0, k, 10, 0));
+    assert_int_equal(fix.touched, 0);
+}
+
+static void test_take_and_put(void **state) {
+    struct text t, u;
+    struct key *from = key_of(&t, 1), *to = key_of(&u, 2);
+    part_set_string(fix.p, 0, from, SLICE("v"), 700);
+    struct entry *e = part_take(fix.p, 0, from, 10);
+    e = entry_move(e, to->bytes, entry_expire_ms(e));
+    part_put(fix.p, 3, to, e);
+    assert_null(part_peek(fix.p, 0, from, 10));
+    assert_string(part_peek(fix.p, 3, to, 10), "v");
+    assert_true(entry_expire_ms(part_peek(fix.p, 3, to, 10)) == 700);
+    assert_int_equal(fix.touched, 3);
+    char expected[64];
+    snprintf(expected, sizeof expected, "3:%.*s", SLICE_FMT(to->bytes));
+    assert_string_equal(fix.last, expected);
+    part_changed(fix.p, 0, from);
+    assert_int_equal(fix.touched, 4);
+}
+
+static void test_unwatched(void **state) {
+    struct text t;
+    hmap_remove(&fix.p->watched, &fix.watch);
+    part_set_string(fix.p, 0, key_of(&t, 1), SLICE("v"), EXPIRE_NEVER);
+    part_flush(fix.p, 0);
+    assert_int_equal(fix.touched + fix.flushed, 0);
+    hmap_insert(&fix.p->watched, &fix.watch, 1);
+}
+
+static void test_sweep(void **state) {
+    struct text t;
+    struct partition *p = fix.p;
+    for (unsigned n = 0; n < 3000; n++) {
+        int64_t expire_ms = n % 3 == 0 ? EXPIRE_NEVER : n % 3 == 1 ? 100 : 200;
+        part_set_string(p, n % 2 ? 0 : 5, key_of(&t, n), SLICE("v"), expire_ms);
+    }
+    fix.touched = 0;
+    part_maintain(p, 50, 100000);
+    assert_int_equal(p->stats.expired, 0);
+    part_maintain(p, 100, 70); /* bounded: at most ten buckets */
+    assert_in_range(p->stats.expired, 1, 150);
+    for (unsigned i = 0; p->stats.expired < 1000; i++) {
+        part_maintain(p, 100, 700);
+        ASSERT(i < 100);
+    }
+    assert_int_equal(fix.touched, 1000);
+    assert_int_equal(table_count(p->db[0]) + table_count(p->db[5]), 2000);
+    assert_true(part_maintain(p, 200, 700)); /* half of what has a TTL is due */
+    for (unsigned i = 0; p->stats.expired < 2000; i++) {
+        part_maintain(p, 200, 700);
+        ASSERT(i < 100);
+    }
+    assert_false(part_maintain(p, 200, 700));
+    assert_int_equal(table_count(p->db[0]) + table_count(p->db[5]), 1000);
+}
+
+static struct hash *large_hash(unsigned fields) {
+    const struct hash_limits limits = {128, 64};
+    struct hash *h = hash_create();
+    char bytes[16];
+    for (unsigned n = 0; n < fields; n++) {
+        int len = snprintf(bytes, sizeof bytes, "%u", n);
+        hash_set(h, slice_of(bytes, (size_t)len), SLICE("v"), &limits);
+    }
+    return h;
+}
+
+static void test_drain(void **state) {
+    struct text t;
+    struct partition *p = fix.p;
+    struct key *k = key_of(&t, 1);
+    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    assert_true(part_delete(p, 0, k, 10));
+    assert_int_equal(p->drain_count, 1);
+    unsigned steps = 0;
+    while (part_maintain(p, 10, 100)) {
+        steps++;
+    }
+    assert_in_range(steps, 2, 6);
+    assert_int_equal(p->drain_count, 0);
+    /* FLUSHDB of a table that holds a large hash and a large string */
+    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    part_resize_string(p, 0, key_of(&t, 2), 2 * DRAIN_BLOB_BYTES, 10);
+    for (unsigned n = 3; n < 5000; n++) {
+        part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
+    }
+    part_flush(p, 0);
+    assert_int_equal(fix.flushed, 1);
+    part_flush(p, 0); /* nothing there */
+    assert_int_equal(fix.flushed, 1);
+    assert_null(part_peek(p, 0, key_of(&t, 3), 10));
+    part_set_string(p, 0, key_of(&t, 3), SLICE("new"), EXPIRE_NEVER);
+    for (steps = 0; part_drain_step(p); steps++) {
+        ASSERT(steps < 100);
+    }
+    assert_true(steps > 8);
+    assert_string(part_peek(p, 0, key_of(&t, 3), 10), "new");
+    part_discard(p, NULL);
+}
+
+static void test_destroy_with_drain(void **state) { /* leaks show under sanitizers */
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    part_put(fix.p, 0, k,
+             entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    part_flush(fix.p, 0);
+    part_put(fix.p, 1, k,
+             entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    part_delete(fix.p, 1, k, 10);
+    assert_int_equal(fix.p->drain_count, 2);
+}
+
+static void test_idle_and_frequency(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct partition *p = fix.p;
+    fix.ks->now_s = 10000;
+    part_set_string(p, 0, k, SLICE("v"), EXPIRE_NEVER);
+    assert_int_equal(part_idle_s(p, 0, k, 10000 * 1000), 0);
+    assert_int_equal(part_idle_s(p, 0, k, 10007 * 1000), 7);
+    fix.ks->now_s = 10005;
+    part_find(p, 0, k, 10005 * 1000, 0); /* no touch */
+    assert_int_equal(part_idle_s(p, 0, k, 10007 * 1000), 7);
+    part_find(p, 0, k, 10005 * 1000, FIND_TOUCH);
+    assert_int_equal(part_idle_s(p, 0, k, 10007 * 1000), 2);
+    part_set_idle_s(p, 0, k, 1000, 10007 * 1000);
+    assert_int_equal(part_idle_s(p, 0, k, 10008 * 1000), 1001);
+    assert_int_equal(part_frequency(p, 0, k, 10007 * 1000), 0);
+    keyspace_set_params(fix.ks, &(struct keyspace_params){.policy = EVICT_ALL_LFU});
+    fix.ks->now_s = 10080;
+    part_set_string(p, 0, key_of(&t, 2), SLICE("v"), EXPIRE_NEVER);
+    uint32_t fresh = part_frequency(p, 0, k, 10080 * 1000);
+    for (unsigned i = 0; i < 2000; i++) {
+        part_find(p, 0, k, 10080 * 1000, FIND_TOUCH);
+    }
+    assert_in_range(part_frequency(p, 0, k, 10080 * 1000), fresh + 5, fresh + 60);
+    part_set_frequency(p, 0, k, 100, 10080 * 1000);
+    assert_int_equal(part_frequency(p, 0, k, 10080 * 1000), 100);
+    assert_int_equal(part_frequency(p, 0, k, (10080 + 180) * 1000), 97);
+    assert_int_equal(part_idle_s(p, 0, k, 10080 * 1000), 0);
+}
+
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_set_find_delete),
+        TEST(test_update_keeps),
+        TEST(test_resize),
+        TEST(test_expire),
+        TEST(test_absent),
+        TEST(test_take_and_put),
+        TEST(test_unwatched),
+        TEST(test_sweep),
+        TEST(test_drain),
+        TEST(test_destroy_with_drain),
+        TEST(test_idle_and_frequency),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
