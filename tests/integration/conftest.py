@@ -1,9 +1,10 @@
 """Fixtures of the tests with real databases and real clients. See README.md.
 
     mariadb   a private MariaDB, one a run; tests that need it are skipped where it is not installed
-    db        an empty database with the tests' tables, on both drivers
+    db        a database of the test's own with the tests' tables and rows, on both drivers
     mysql     the same, on MariaDB only
     forebay   starts servers: forebay(db, port=True, maps=[...], options ...)
+    shop      a client of a server in front of such a database; both are kept for the whole run
     plain     one server without a store, for a module
 """
 import os
@@ -36,6 +37,7 @@ TABLES = {
         CREATE TABLE texts (k TEXT NOT NULL PRIMARY KEY, v TEXT);
         CREATE TABLE blobs (k BLOB NOT NULL PRIMARY KEY, v BLOB);""",
 }
+TABLE_NAMES = ["items", "users", "cart", "texts", "blobs"]
 ROWS = """
     INSERT INTO items VALUES (1, 'Kettle', NULL, '19.90', 7), (2, 'Teapot', 'blue', '25.00', NULL),
                              (3, 'Cup', '', '3.50', 0);
@@ -109,6 +111,7 @@ class Servers:
             words.append("--" + name.replace("_", "-"))
             words += value if isinstance(value, list) else [value]
         server = Server(directory, words, config, free_port() if port else 0, wrapper)
+        server.db = db
         self.running.append(server)
         return server
 
@@ -136,11 +139,23 @@ def plain():
     servers.close()
 
 
+@pytest.fixture(scope="session", params=["sqlite", "mysql"])
+def kept_shop(request, tmp_path_factory):
+    db = _open(request.param, request, tmp_path_factory.mktemp("shop"))
+    servers = Servers()
+    yield servers(db)
+    servers.close()
+    db.close()
+
+
 @pytest.fixture
-def shop(db, forebay):
-    """A server in front of the tests' tables, and a client of it."""
-    server = forebay(db)
-    client = server.client()
-    client.server, client.db = server, db
+def shop(kept_shop):
+    """A client of a server in front of the tests' tables, which hold the tests' rows, nothing cached.
+    The server is kept from test to test."""
+    kept_shop.db.sql("".join("DELETE FROM %s;" % t for t in TABLE_NAMES) + ROWS)
+    client = kept_shop.client()
+    client.server, client.db = kept_shop, kept_shop.db
+    assert client.cmd("FLUSHALL") == "OK" and client.cmd("CONFIG", "RESETSTAT") == "OK"
     yield client
     client.close()
+    assert kept_shop.process.poll() is None, kept_shop.log.decode("latin1")
