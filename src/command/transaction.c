@@ -457,6 +457,7 @@ const struct command transaction_commands[] = {
      .syntax = "key [key ...]"},
     {.name = "unwatch", .fn = unwatch_command, .arity = 1,
      .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST, .acl = ACL_TRANSACTION,
-     .group = "transactions", .since = "2.2.0", .complexity = "O(1)", .summary = "Forgets all watched keys.", .syntax = ""},
+     .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
+     .summary = "Forgets all watched keys.", .syntax = ""},
     {.name = NULL},
 };
