@@ -8,12 +8,17 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/driver.h"
 #include "store/sql.h"
 
+enum { BUSY_STEP_US = 1000, BUSY_STEP_MAX_US = 10000 };
+
 struct store_conn {
     sqlite3 *db;
+    int64_t timeout_us, busy_since_us;
     dev_t device; /* of the file, */
     ino_t inode;  /* ... to notice that another has taken its place */
     char path[STORE_URL_BYTES_MAX];
@@ -65,6 +70,20 @@ static void close_conn(struct store_conn *c) {
     mem_free(c);
 }
 
+/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be interrupted. */
+static int on_busy(void *arg, int tries) {
+    struct store_conn *c = arg;
+    int64_t now_us = clock_mono_us();
+    if (tries == 0) {
+        c->busy_since_us = now_us;
+    }
+    if (atomic_load(&c->interrupted) || now_us - c->busy_since_us >= c->timeout_us) {
+        return 0;
+    }
+    usleep((useconds_t)MIN((int64_t)BUSY_STEP_US * (tries + 1), (int64_t)BUSY_STEP_MAX_US));
+    return 1;
+}
+
 static enum driver_status open_conn(const struct store_url *url, int64_t timeout_ms,
                                     struct store_conn **out, struct driver_error *error) {
     struct store_conn *c = mem_zalloc(sizeof *c);
@@ -76,7 +95,8 @@ static enum driver_status open_conn(const struct store_url *url, int64_t timeout
         c->inode = st.st_ino;
     }
     if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(c->db, (int)timeout_ms);
+        c->timeout_us = timeout_ms * 1000;
+        sqlite3_busy_handler(c->db, on_busy, c);
         /* The file is opened, and seen to be a database, by the first read only. */
         rc = sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     }
