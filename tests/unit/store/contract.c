@@ -19,10 +19,22 @@ static void load_rows(const struct contract *c, struct fixture *f) {
     fixture_expect(f, text, "name:1", "one");
     fixture_expect(f, text, "name:2", "ABSENT");
     fixture_expect(f, text, "name:-3", "");
-    static const char *const bad[] = {
-        "item:01", "item:+1", "item: 1", "item:1 ", "item:1.0", "item:1e0", "item:0x1", "item:one",
-        "item:-0", "item:99999999999999999999", "item:-", "item:1 OR 1=1", "item:1;DROP TABLE item",
-        "item:1) OR (1=1", "item:'1'", "item:1\xc2\xa0"};
+    static const char *const bad[] = {"item:01",
+                                      "item:+1",
+                                      "item: 1",
+                                      "item:1 ",
+                                      "item:1.0",
+                                      "item:1e0",
+                                      "item:0x1",
+                                      "item:one",
+                                      "item:-0",
+                                      "item:99999999999999999999",
+                                      "item:-",
+                                      "item:1 OR 1=1",
+                                      "item:1;DROP TABLE item",
+                                      "item:1) OR (1=1",
+                                      "item:'1'",
+                                      "item:1\xc2\xa0"};
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         fixture_expect(f, hash, bad[i], "ABSENT");
     }
@@ -85,8 +97,8 @@ static void load_composite(const struct contract *c, struct fixture *f) {
     fixture_expect(f, m, "stock:b:of:2", "ABSENT");
     fixture_expect(f, m, "stock:c:d:of:2", "24");
     fixture_expect(f, m, "stock:a:of:x", "ABSENT");
-    const struct slice keys[] = {SLICE("a"), SLICE("1"), SLICE("b"), SLICE("1"), SLICE("b"),
-                                 SLICE("2"), SLICE("a"), SLICE("2"), SLICE("a"), SLICE("1"),
+    const struct slice keys[] = {SLICE("a"),   SLICE("1"),  SLICE("b"),   SLICE("1"), SLICE("b"),
+                                 SLICE("2"),   SLICE("a"),  SLICE("2"),   SLICE("a"), SLICE("1"),
                                  SLICE("c:d"), SLICE("02"), SLICE("c:d"), SLICE("2")};
     static const char *const want[] = {"11", "12", "ABSENT", "21", "11", "ABSENT", "24"};
     struct store_request **v = fixture_load(f, m, keys, ARRAY_COUNT(want));
@@ -152,8 +164,9 @@ static void refuse(struct fixture *f, const char *line, const char *part) {
 }
 
 static void check_refusals(const struct contract *c, struct fixture *f) {
-    c->exec("CREATE TABLE odd (a INTEGER NOT NULL, b INTEGER, c INTEGER NOT NULL, d DOUBLE NOT NULL, "
-            "e INTEGER NOT NULL)");
+    c->exec(
+        "CREATE TABLE odd (a INTEGER NOT NULL, b INTEGER, c INTEGER NOT NULL, d DOUBLE NOT NULL, "
+        "e INTEGER NOT NULL)");
     c->exec("CREATE UNIQUE INDEX odd_b ON odd (b)");
     c->exec("CREATE UNIQUE INDEX odd_ac ON odd (a, c)");
     c->exec("CREATE UNIQUE INDEX odd_d ON odd (d)");

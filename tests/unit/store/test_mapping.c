@@ -138,19 +138,16 @@ static void test_match(void **state) {
 
 static void test_precedence(void **state) {
     static const char *const lines[] = {
-        "any {key} table=t as=hash",
-        "json product:json:{id} table=t as=json",
-        "plain product:{id} table=t as=hash",
-        "tail product:{id}:tail table=t as=hash",
-        "b user:{x} table=t as=hash",
-        "a user:{y} table=t as=hash",
+        "any {key} table=t as=hash",          "json product:json:{id} table=t as=json",
+        "plain product:{id} table=t as=hash", "tail product:{id}:tail table=t as=hash",
+        "b user:{x} table=t as=hash",         "a user:{y} table=t as=hash",
     };
     static const struct {
         const char *key, *name;
     } cases[] = {
-        {"product:1", "plain"},      {"product:json:1", "json"}, {"product:json:", "plain"},
-        {"product:1:tail", "tail"},  {"product::tail", "plain"}, {"user:1", "a"},
-        {"zebra", "any"},            {"product:", "any"},
+        {"product:1", "plain"},     {"product:json:1", "json"}, {"product:json:", "plain"},
+        {"product:1:tail", "tail"}, {"product::tail", "plain"}, {"user:1", "a"},
+        {"zebra", "any"},           {"product:", "any"},
     };
     struct mapping *v[ARRAY_COUNT(lines)];
     for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {
