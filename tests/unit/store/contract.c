@@ -1,4 +1,5 @@
 #include "contract.h"
+#include "ds/buf.h"
 
 static void load_rows(const struct contract *c, struct fixture *f) {
     c->exec("CREATE TABLE item (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(100), qty INTEGER)");
@@ -213,20 +214,22 @@ static void follow_changes(const struct contract *c, struct fixture *f) {
 static void large_values(const struct contract *c, struct fixture *f) {
     c->exec("CREATE TABLE large (id INTEGER NOT NULL PRIMARY KEY, v LONGTEXT, w LONGTEXT)");
     const size_t size = 16u << 20;
-    char *sql = mem_alloc(size + 128);
-    int head = sprintf(sql, "INSERT INTO large VALUES (1, '");
-    memset(sql + head, 'x', size);
-    sprintf(sql + head + size, "', 'tail')");
-    c->exec(sql);
+    struct buf sql = {0};
+    buf_printf(&sql, "INSERT INTO large VALUES (1, '");
+    size_t head = sql.len;
+    memset(buf_reserve(&sql, size), 'x', size);
+    sql.len += size;
+    buf_printf(&sql, "', 'tail')");
+    c->exec(sql.ptr);
     struct mapping *m = fixture_map("l l:{id} table=large as=hash");
     struct store_request *r = fixture_get(f, m, "l:1");
     assert_string_equal(fixture_status(r->status), "ROW");
     assert_int_equal(r->value.pairs_count, 3);
     assert_int_equal(r->value.pairs[3].len, size);
-    assert_memory_equal(r->value.pairs[3].ptr, sql + head, size);
+    assert_memory_equal(r->value.pairs[3].ptr, sql.ptr + head, size);
     assert_true(slice_eq(r->value.pairs[5], SLICE("tail")));
     store_request_destroy(r);
-    mem_free(sql);
+    buf_free(&sql);
     mapping_unref(m);
 }
 
