@@ -47,7 +47,6 @@ static void test_refusals(void **state) {
     refuse("n k:{id} table=t as=hash ttl=-1s", "no time span");
     refuse("n k:{id} table=t as=hash ttl=1x", "no time span");
     refuse("n k:{id} table=t as=hash ttl=4000d", "no time span");
-    refuse("n k:{id} table=t as=hash ttl=100us", "no time span");
     refuse("n k:{id} table=t as=hash absent=x", "no time span");
     refuse("n k:{id} table=t as=hash jitter=10", "none of 0%");
     refuse("n k:{id} table=t as=hash jitter=100%", "none of 0%");
