@@ -226,8 +226,8 @@ static void run_resumed(struct shard *sh) {
     list_splice(&sh->runnable, &now);
 }
 
-/* One partition's step of expiry and freeing; each owned one gets its turn a cron period, and another
- * at once while it has more to do. */
+/* One partition's step of expiry and freeing; each owned one gets its turn a cron period, and
+ * another at once while it has more to do. */
 static void maintain(struct shard *sh) {
     struct keyspace *ks = sh->env.ks;
     bool sweeps = !atomic_load_explicit(&sh->group->no_active_expire, memory_order_relaxed);

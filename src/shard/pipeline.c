@@ -1,7 +1,8 @@
 /* The way of a request, top to bottom:
  *
- *   bytes -> pipeline_receive -> parse_batch -> prepare (look up the command, hash, prefetch buckets)
- *         -> pipeline_run: prefetch entries -> execute (check, lock, call, unlock) -> settle -> net_send
+ *   bytes -> pipeline_receive -> parse_batch -> prepare (find the command, hash, prefetch buckets)
+ *         -> pipeline_run (prefetch entries) -> execute (check, lock, call, unlock)
+ *         -> settle -> net_send
  *
  * A batch takes requests of many connections before it executes any, so that their cache misses
  * overlap. Requests borrow their bytes: from a receive buffer, or from the session's `in`.

@@ -71,7 +71,8 @@ static void close_conn(struct store_conn *c) {
     mem_free(c);
 }
 
-/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be interrupted. */
+/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be
+ * interrupted. */
 static int on_busy(void *arg, int tries) {
     struct store_conn *c = arg;
     int64_t now_us = clock_mono_us();
