@@ -120,7 +120,7 @@ struct shard {
     struct hmap sessions_by_id;
     pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
     struct list sessions;
-    uint32_t sessions_count;
+    uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
     const struct settings *retired[8]; /* replaced during this batch, released after it */

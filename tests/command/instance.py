@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 import time
 
-from conftest import ROOT
+from server import ROOT
 from resp import Client
 
 SECONDS_MAX = 20

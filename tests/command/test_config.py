@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from conftest import AGAINST, ROOT
+from server import AGAINST, ROOT
 from instance import Instance, info, run_to_end
 from resp import Error
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from conftest import AGAINST
+from server import AGAINST
 from instance import BINARY, SECONDS_MAX, Instance, free_port, info, run_to_end, until
 from resp import Client, Error
 
