@@ -149,7 +149,7 @@ struct shard_group {
     _Atomic bool pause_writes_only;
     double ticks_per_us;
     char backend_why[256];
-    enum net_backend backend;
+    _Atomic enum net_backend backend; /* of all shards; written by each as it starts */
     /* start-up: the shards report here */
     pthread_mutex_t start_mutex;
     pthread_cond_t start_cond;
