@@ -22,7 +22,6 @@ enum client_flag {
     CLIENT_UNIX = 1 << 9,
     CLIENT_RESUMED = 1 << 10,     /* the command runs again after CMD_SLEEP */
     CLIENT_EXECUTING = 1 << 11,   /* inside EXEC */
-    CLIENT_IS_RESET = 1 << 12,
     CLIENT_BLOCKED = 1 << 13,     /* parked: flag b */
 };
 

@@ -311,6 +311,7 @@ void dispatch_call(struct cmd *c) {
     c->env->misses_count = 0;
     c->env->held = c->held;
     c->spec->fn(c);
+    c->env->held = NULL;
     if (UNLIKELY(c->row_error != NULL)) {
         c->outcome = CMD_DONE;
     }

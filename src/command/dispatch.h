@@ -59,9 +59,9 @@ static inline bool dispatch_single_lock(const struct cmd *c) {
 }
 /* True when running it may change keys though its row does not say so: EXEC of queued writes. */
 bool dispatch_may_write(const struct cmd *c);
-/* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and commands
- * that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn, but those that
- * c->held has. */
+/* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and
+ * commands that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn,
+ * but those that c->held has. */
 void dispatch_expect_rows(struct cmd *c);
 /* The same for c->keys alone, taken as keys of database 0. */
 void dispatch_expect_keys(struct cmd *c);

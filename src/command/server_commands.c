@@ -173,7 +173,8 @@ static void debug_command(struct cmd *c) {
         debug_help(c);
     } else if (cmd_arg_is(c, 1, SLICE("sleep")) && c->argc == 3) {
         debug_sleep(c);
-    } else if (cmd_arg_is(c, 1, SLICE("set-active-expire")) && c->argc == 3) {
+    } else if (cmd_arg_is(c, 1, SLICE("set-active-expire")) && c->argc == 3 &&
+               c->env->host->set_active_expire) {
         c->env->host->set_active_expire(c->env, !slice_eq(c->argv[2], SLICE("0")));
         resp_ok(c->w);
     } else if (cmd_arg_is(c, 1, SLICE("stringmatch-len")) && c->argc == 4) {

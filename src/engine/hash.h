@@ -7,7 +7,7 @@
 #include "base/slice.h"
 
 struct hash_limits {
-    uint32_t packed_fields_max; /* hash-max-listpack-entries, 128 */
+    uint32_t packed_fields_max; /* hash-max-listpack-entries, 512 */
     uint32_t packed_bytes_max;  /* hash-max-listpack-value, 64: of a field or value */
 };
 

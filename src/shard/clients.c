@@ -20,6 +20,9 @@ struct session *session_create(struct shard *sh, int fd) {
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* and stays so if a password is set later */
+    }
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
     }
@@ -254,7 +257,12 @@ static bool host_client_is_local(struct env *env, struct client *client) {
     return socket_peer_is_loopback(CONTAINER_OF(client, struct session, client)->conn.fd);
 }
 
+static void host_set_active_expire(struct env *env, bool on) {
+    atomic_store(&shard_of(env)->group->no_active_expire, !on);
+}
+
 void clients_fill_host(struct host_ops *host) {
+    host->set_active_expire = host_set_active_expire;
     host->clients_visit = host_clients_visit;
     host->client_describe = host_client_describe;
     host->client_set_text = host_client_set_text;

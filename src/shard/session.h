@@ -147,6 +147,7 @@ struct shard_group {
     _Atomic uint32_t connections_total;
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
+    _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
     double ticks_per_us;
     char backend_why[256];
     _Atomic enum net_backend backend; /* of all shards; written by each as it starts */

@@ -17,12 +17,12 @@ enum {
 };
 
 struct store_params {
-    char url[1024];      /* mysql://user[:password]@host[:port]/db[?tls=off|on|verify&socket=/path]
+    char url[1024];      /* mysql://user[:password]@host[:port]/db[?tls=off|on|verify&ca=/file&socket=/path]
                             sqlite:///absolute/path.db */
     char password_file[512]; /* its first line is the password; "" = none */
     uint32_t pool;       /* worker threads, each with a connection; default 8 */
     int64_t timeout_ms;  /* default 250: a query or connect that takes longer fails */
-    uint32_t breaker_errors;    /* this many failures ... ; 0 = no breaker */
+    uint32_t breaker_errors;    /* this many failed calls (not requests) ... ; 0 = no breaker */
     int64_t breaker_window_ms;  /* ... within this time open it ... */
     int64_t breaker_open_ms;    /* ... for this long: loads then fail at once with STORE_DOWN */
 };

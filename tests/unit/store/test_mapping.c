@@ -47,7 +47,6 @@ static void test_refusals(void **state) {
     refuse("n k:{id} table=t as=hash ttl=-1s", "no time span");
     refuse("n k:{id} table=t as=hash ttl=1x", "no time span");
     refuse("n k:{id} table=t as=hash ttl=4000d", "no time span");
-    refuse("n k:{id} table=t as=hash ttl=100us", "no time span");
     refuse("n k:{id} table=t as=hash absent=x", "no time span");
     refuse("n k:{id} table=t as=hash jitter=10", "none of 0%");
     refuse("n k:{id} table=t as=hash jitter=100%", "none of 0%");
@@ -138,19 +137,16 @@ static void test_match(void **state) {
 
 static void test_precedence(void **state) {
     static const char *const lines[] = {
-        "any {key} table=t as=hash",
-        "json product:json:{id} table=t as=json",
-        "plain product:{id} table=t as=hash",
-        "tail product:{id}:tail table=t as=hash",
-        "b user:{x} table=t as=hash",
-        "a user:{y} table=t as=hash",
+        "any {key} table=t as=hash",          "json product:json:{id} table=t as=json",
+        "plain product:{id} table=t as=hash", "tail product:{id}:tail table=t as=hash",
+        "b user:{x} table=t as=hash",         "a user:{y} table=t as=hash",
     };
     static const struct {
         const char *key, *name;
     } cases[] = {
-        {"product:1", "plain"},      {"product:json:1", "json"}, {"product:json:", "plain"},
-        {"product:1:tail", "tail"},  {"product::tail", "plain"}, {"user:1", "a"},
-        {"zebra", "any"},            {"product:", "any"},
+        {"product:1", "plain"},     {"product:json:1", "json"}, {"product:json:", "plain"},
+        {"product:1:tail", "tail"}, {"product::tail", "plain"}, {"user:1", "a"},
+        {"zebra", "any"},           {"product:", "any"},
     };
     struct mapping *v[ARRAY_COUNT(lines)];
     for (size_t i = 0; i < ARRAY_COUNT(lines); i++) {

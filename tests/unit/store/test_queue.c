@@ -36,10 +36,10 @@ static void test_longest_waiting_first(void **state) {
         queue_push(&q, make(b, 15 + i));
     }
     assert_int_equal(queue_oldest_us(&q), 10);
-    assert_int_equal(free_list(queue_pop(&q, 4), a), 4);  /* 10..13 */
+    assert_int_equal(free_list(queue_pop(&q, 4), a), 4); /* 10..13 */
     assert_int_equal(queue_oldest_us(&q), 14);
-    assert_int_equal(free_list(queue_pop(&q, 4), a), 4);  /* 14..17 */
-    assert_int_equal(free_list(queue_pop(&q, 2), b), 2);  /* 15, 16 */
+    assert_int_equal(free_list(queue_pop(&q, 4), a), 4);           /* 14..17 */
+    assert_int_equal(free_list(queue_pop(&q, 2), b), 2);           /* 15, 16 */
     assert_int_equal(free_list(queue_pop_older(&q, 18), NULL), 1); /* b's 17 */
     assert_int_equal(queue_oldest_us(&q), 18);
     assert_int_equal(q.count, 9);
