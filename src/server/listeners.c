@@ -71,11 +71,11 @@ static enum opened open_address(struct server *s, struct slice word, int port, i
 }
 
 static bool open_tcp(struct server *s, int64_t until_us, char why[OPTION_WHY_CHARS_MAX]) {
-    int port = (int)config_int(s->config, "port");
-    int backlog = (int)config_int(s->config, "tcp-backlog");
+    int port = (int)config_int(s->initial, "port");
+    int backlog = (int)config_int(s->initial, "tcp-backlog");
     struct resp_args words = {0};
     char *unescaped = NULL;
-    bool split = inline_split(slice_str(config_text(s->config, "bind")), &words, &unescaped);
+    bool split = inline_split(slice_str(config_text(s->initial, "bind")), &words, &unescaped);
     ASSERT(split && !unescaped);
     uint32_t opened = 0;
     bool ok = true;
@@ -94,13 +94,13 @@ static bool open_tcp(struct server *s, int64_t until_us, char why[OPTION_WHY_CHA
 }
 
 static bool open_unix(struct server *s, int64_t until_us, char why[OPTION_WHY_CHARS_MAX]) {
-    const char *path = config_text(s->config, "unixsocket");
+    const char *path = config_text(s->initial, "unixsocket");
     char reason[OPTION_WHY_CHARS_MAX];
     int fd;
     do {
         errno = 0;
-        fd = listener_open_unix(path, (unsigned)config_int(s->config, "unixsocketperm"),
-                                (int)config_int(s->config, "tcp-backlog"), reason, sizeof reason);
+        fd = listener_open_unix(path, (unsigned)config_int(s->initial, "unixsocketperm"),
+                                (int)config_int(s->initial, "tcp-backlog"), reason, sizeof reason);
     } while (fd < 0 && try_again(until_us));
     if (fd < 0) {
         snprintf(why, OPTION_WHY_CHARS_MAX, "Failed opening Unix socket %.200s: %.250s, aborting.",
@@ -114,10 +114,10 @@ static bool open_unix(struct server *s, int64_t until_us, char why[OPTION_WHY_CH
 
 bool listeners_open(struct server *s, char why[OPTION_WHY_CHARS_MAX]) {
     int64_t until_us = clock_mono_us() + IN_USE_RETRY_US;
-    if (config_int(s->config, "port") != 0 && !open_tcp(s, until_us, why)) {
+    if (config_int(s->initial, "port") != 0 && !open_tcp(s, until_us, why)) {
         return false;
     }
-    if (config_text(s->config, "unixsocket")[0] && !open_unix(s, until_us, why)) {
+    if (config_text(s->initial, "unixsocket")[0] && !open_unix(s, until_us, why)) {
         return false;
     }
     if (s->listen_fds_count[0] == 0) {
@@ -135,7 +135,7 @@ void listeners_close(struct server *s) {
         s->listen_fds_count[shard] = 0;
     }
     if (s->owns_unixsocket) {
-        unlink(config_text(s->config, "unixsocket"));
+        unlink(config_text(s->initial, "unixsocket"));
         s->owns_unixsocket = false;
     }
 }

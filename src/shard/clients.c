@@ -50,7 +50,6 @@ void session_close(struct session *s) {
     pthread_mutex_lock(&sh->registry);
     list_remove(&s->all);
     pthread_mutex_unlock(&sh->registry);
-    sh->sessions_count--;
     stat_add(&sh->stats.connections_now, (uint64_t)-1);
     atomic_fetch_sub(&sh->group->connections[sh->index], 1);
     atomic_fetch_sub(&sh->group->connections_total, 1);
@@ -60,6 +59,7 @@ void session_close(struct session *s) {
 
 void session_free(struct session *s) {
     ASSERT(s->state == SESSION_CLOSED && !s->in_batch);
+    s->shard->sessions_count--;
     resp_parser_reset(&s->parser);
     buf_free(&s->in);
     chain_clear(&s->conn.out);
