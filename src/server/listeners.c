@@ -6,13 +6,30 @@
 #include <stdio.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "net/listener.h"
 #include "resp/inline.h"
 
+enum { PORT_WAIT_MAX_US = 500 * 1000, PORT_WAIT_STEP_US = 2000 };
+
 static void keep(struct server *s, uint32_t shard, int fd) {
     ASSERT(s->listen_fds_count[shard] < NET_LISTENERS_MAX);
     s->listen_fds[shard][s->listen_fds_count[shard]++] = fd;
+}
+
+/* The kernel takes an ended process's ring apart only after the process is gone, and its listeners with
+ * it: about 10 ms in which a restarted server would find its own port taken. */
+static int open_when_free(const char *address, int port, int backlog, bool share, char *why) {
+    int64_t end_us = clock_mono_us() + PORT_WAIT_MAX_US;
+    for (;;) {
+        errno = 0;
+        int fd = listener_open_tcp(address, port, backlog, share, why, OPTION_WHY_CHARS_MAX);
+        if (fd >= 0 || errno != EADDRINUSE || clock_mono_us() >= end_us) {
+            return fd;
+        }
+        usleep(PORT_WAIT_STEP_US);
+    }
 }
 
 enum opened { OPENED, SKIPPED, FAILED };
@@ -27,8 +44,7 @@ static enum opened open_address(struct server *s, struct slice word, int port, i
         if (probe && !share) {
             continue;
         }
-        errno = 0;
-        int fd = listener_open_tcp(address, port, backlog, share && !probe, why, sizeof why);
+        int fd = open_when_free(address, port, backlog, share && !probe, why);
         if (fd < 0 && optional && errno != EADDRINUSE) {
             return SKIPPED;
         }
