@@ -82,7 +82,7 @@ static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
     struct entry *e = part_find(p, db, key, env->now_ms, how);
     if (e && UNLIKELY(entry_origin(e).mapping != 0)) {
         if (cmd_entry_is_fresh(c, e)) {
-            stat_add(&env->stats->row_hits, 1);
+            c->row_hits++;
         } else {
             part_delete(p, db, key, env->now_ms);
             e = NULL;

@@ -102,6 +102,7 @@ struct cmd {
     enum cmd_outcome outcome;
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
     const char *row_error;      /* a load failed: replaces the reply */
+    uint32_t row_hits;          /* mapped keys this run found in the table */
 };
 
 /* --- for command functions; `i` is an index into c->keys --- */

@@ -295,6 +295,9 @@ static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
         c->w->errors = errors;
         resp_error(c->w, slice_str(c->row_error));
     }
+    if (UNLIKELY(c->row_hits != 0)) {
+        stat_add(&stats->row_hits, c->row_hits);
+    }
     stat_add(&own->calls, 1);
     stat_add(&stats->commands, 1);
     if (UNLIKELY(c->w->errors != errors)) {
@@ -308,6 +311,7 @@ void dispatch_call(struct cmd *c) {
     uint32_t errors = c->w->errors;
     c->outcome = CMD_DONE;
     c->row_error = NULL;
+    c->row_hits = 0;
     c->env->misses_count = 0;
     c->env->held = c->held;
     c->spec->fn(c);

@@ -64,8 +64,8 @@ void accept_fd(struct shard *sh, int fd) {
     if (is_protected_from(settings, fd)) {
         atomic_fetch_sub(&g->connections_total, 1);
         refuse(sh, fd,
-               SLICE("-DENIED Forebay is running in protected mode because protected mode is on and "
-                     "no password is set. In this mode connections are only accepted from the "
+               SLICE("-DENIED Forebay is running in protected mode because protected mode is on "
+                     "and no password is set. In this mode connections are only accepted from the "
                      "loopback interface. Set a password (requirepass), or set protected-mode "
                      "no.\r\n"));
         return;

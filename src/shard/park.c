@@ -133,6 +133,7 @@ static void settle_row(struct session *s, struct row *r, const struct load *l) {
     r->entry = l->entry;
     r->error = l->error;
     if (l->state == ROW_LOADED && !l->entry) {
+        stat_add(&s->shard->stats.row_waited, 1);
         drop_row(s, r);
     }
 }

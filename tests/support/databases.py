@@ -53,7 +53,7 @@ class MariaDB:
                  "--port=%d" % self.port, "--bind-address=127.0.0.1", "--skip-log-bin",
                  "--pid-file=" + os.path.join(self.directory, "m.pid"),
                  "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--max-connections=400",
-                 "--innodb-flush-log-at-trx-commit=0", "--log-output=TABLE",
+                 "--innodb-flush-log-at-trx-commit=2", "--log-output=TABLE",
                  "--character-set-server=utf8mb4", "--skip-name-resolve"] + self.as_root,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         until(self._answers, "MariaDB answers (%s)" % self.log_path, 60)

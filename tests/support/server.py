@@ -5,6 +5,7 @@
     FOREBAY_AGAINST  "redis-server" (or a path): the expectations are checked against that instead
 """
 import os
+import random
 import socket
 import subprocess
 import time
@@ -23,9 +24,16 @@ def binary():
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """One that nobody listens on, below the range that connecting sockets get theirs from: a client that
+    tries again and again while its server is restarted may else connect to itself."""
+    while True:
+        port = random.randrange(20000, 32000)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
 
 
 def until(condition, what, seconds=START_SECONDS_MAX):
