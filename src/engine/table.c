@@ -1,6 +1,6 @@
 /* Lookup, insertion, removal and walking of the table: see table.h for the structure, segment.h for
- * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or the
- * thread that changes a large hash under the lock of the hash's key. */
+ * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or
+ * the thread that changes a large hash under the lock of the hash's key. */
 #include "engine/table_internal.h"
 
 #include <string.h>
@@ -231,16 +231,21 @@ static void visit_bucket(struct bucket *b, uint64_t displaced, const struct visi
     }
 }
 
-/* The stash does not say whose its entries are: their keys are hashed. */
+/* The stash does not say whose its entries are: their keys are hashed, until all of this home are
+ * found. */
 static void visit_stashed(const struct table *t, struct segment *s, uint32_t home,
                           const struct visit *v) {
-    for (uint32_t i = (uint32_t)s->main_count * BUCKET_SLOTS; i < segment_slots(s); i++) {
+    unsigned stashed = overflow_stashed(s->buckets[home].overflow), found = 0;
+    unsigned wanted = stashed < STASHED_MANY ? stashed : UINT32_MAX;
+    uint32_t slots = segment_slots(s);
+    for (uint32_t i = (uint32_t)s->main_count * BUCKET_SLOTS; i < slots && found < wanted; i++) {
         uint64_t *slot = segment_slot(s, i);
         if (*slot) {
             struct entry *e = slot_entry(*slot);
             uint64_t hash = table_hash(t, entry_key(e));
             if (hash_home(hash, t->prefix_bits + s->depth, s->main_count) == home) {
                 v->fn(v->arg, e, (struct table_ref){slot});
+                found++;
             }
         }
     }

@@ -20,8 +20,14 @@ struct session *session_create(struct shard *sh, int fd) {
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* and stays so if a password is set later */
+    }
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
+    }
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* it stays so when a password is set later */
     }
     hmap_insert(&sh->sessions_by_id, &s->by_id, s->client.id);
     pthread_mutex_lock(&sh->registry);
@@ -44,7 +50,6 @@ void session_close(struct session *s) {
     pthread_mutex_lock(&sh->registry);
     list_remove(&s->all);
     pthread_mutex_unlock(&sh->registry);
-    sh->sessions_count--;
     stat_add(&sh->stats.connections_now, (uint64_t)-1);
     atomic_fetch_sub(&sh->group->connections[sh->index], 1);
     atomic_fetch_sub(&sh->group->connections_total, 1);
@@ -54,6 +59,7 @@ void session_close(struct session *s) {
 
 void session_free(struct session *s) {
     ASSERT(s->state == SESSION_CLOSED && !s->in_batch);
+    s->shard->sessions_count--;
     resp_parser_reset(&s->parser);
     buf_free(&s->in);
     chain_clear(&s->conn.out);
@@ -233,8 +239,9 @@ static void host_client_kill(struct env *env, uint32_t shard, uint64_t id) {
 
 static void host_pause(struct env *env, int64_t until_ms, bool writes_only) {
     struct shard_group *g = shard_of(env)->group;
+    int64_t old_ms = atomic_load(&g->pause_until_ms);
     atomic_store(&g->pause_writes_only, writes_only);
-    atomic_store(&g->pause_until_ms, until_ms);
+    atomic_store(&g->pause_until_ms, MAX(old_ms, until_ms)); /* a pause is never cut short */
 }
 
 static void host_unpause(struct env *env) {
@@ -250,7 +257,12 @@ static bool host_client_is_local(struct env *env, struct client *client) {
     return socket_peer_is_loopback(CONTAINER_OF(client, struct session, client)->conn.fd);
 }
 
+static void host_set_active_expire(struct env *env, bool on) {
+    atomic_store(&shard_of(env)->group->no_active_expire, !on);
+}
+
 void clients_fill_host(struct host_ops *host) {
+    host->set_active_expire = host_set_active_expire;
     host->clients_visit = host_clients_visit;
     host->client_describe = host_client_describe;
     host->client_set_text = host_client_set_text;

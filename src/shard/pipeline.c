@@ -1,7 +1,8 @@
 /* The way of a request, top to bottom:
  *
- *   bytes -> pipeline_receive -> parse_batch -> prepare (look up the command, hash, prefetch buckets)
- *         -> pipeline_run: prefetch entries -> execute (check, lock, call, unlock) -> settle -> net_send
+ *   bytes -> pipeline_receive -> parse_batch -> prepare (find the command, hash, prefetch buckets)
+ *         -> pipeline_run (prefetch entries) -> execute (check, lock, call, unlock)
+ *         -> settle -> net_send
  *
  * A batch takes requests of many connections before it executes any, so that their cache misses
  * overlap. Requests borrow their bytes: from a receive buffer, or from the session's `in`.
@@ -295,8 +296,9 @@ void pipeline_run(struct shard *sh) {
             }
         }
     }
-    if (count && sh->env.settings->keyspace.maxmemory_bytes) {
-        sh->env.over_limit = !keyspace_make_room(sh->env.ks, sh->index, sh->env.shards,
+    if (count) {
+        sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
+                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.shards,
                                                  sh->env.now_ms, EVICT_A_BATCH_MAX);
     }
     uint64_t since = clock_ticks();
@@ -331,6 +333,7 @@ void pipeline_run(struct shard *sh) {
 static void feed(struct shard *sh, struct session *s, struct slice src) {
     s->src = src;
     s->parsed = s->done = 0;
+    atomic_store_explicit(&s->client.query_bytes, src.len, memory_order_relaxed);
     touch(&sh->batch, s);
     sh->feeding = s;
     parse_batch(sh, s);

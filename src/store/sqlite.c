@@ -3,7 +3,8 @@
  *
  * 1. A key column's affinity decides what is bound: INTEGER takes integers, TEXT text, BLOB bytes.
  * 2. A value's text is SQLite's own of what is stored, whatever the column was declared as.
- * 3. PRAGMA functions tell the schema; a rowid alias (INTEGER PRIMARY KEY) has no index of its own. */
+ * 3. PRAGMA functions tell the schema; a rowid alias (INTEGER PRIMARY KEY) has no index of its own.
+ */
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -70,7 +71,8 @@ static void close_conn(struct store_conn *c) {
     mem_free(c);
 }
 
-/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be interrupted. */
+/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be
+ * interrupted. */
 static int on_busy(void *arg, int tries) {
     struct store_conn *c = arg;
     int64_t now_us = clock_mono_us();
@@ -171,12 +173,13 @@ static void set_affinity(struct schema_found *f, const char *type) {
 static enum driver_status read_columns(struct checking *k, struct driver_error *error) {
     sqlite3_stmt *stmt = NULL;
     enum driver_status status =
-        prepare(k, "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, ?2) "
-                   "WHERE hidden <> 1", k->table, &stmt, error);
+        prepare(k,
+                "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, ?2) "
+                "WHERE hidden <> 1",
+                k->table, &stmt, error);
     int rc = SQLITE_DONE;
     while (status == DRIVER_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct schema_found *f =
-            schema_table_add(&k->found, slice_str(column_text(stmt, 0)));
+        struct schema_found *f = schema_table_add(&k->found, slice_str(column_text(stmt, 0)));
         set_affinity(f, column_text(stmt, 1));
         f->not_null = sqlite3_column_int(stmt, 2) != 0;
         if (sqlite3_column_int(stmt, 3)) {
@@ -197,8 +200,8 @@ static enum driver_status read_index(struct checking *k, const char *name, bool 
     char *columns[MAPPING_COLUMNS_MAX] = {NULL};
     uint32_t count = 0;
     sqlite3_stmt *stmt = NULL;
-    enum driver_status status = prepare(
-        k, "SELECT name FROM pragma_index_info(?1, ?2) ORDER BY seqno", name, &stmt, error);
+    enum driver_status status =
+        prepare(k, "SELECT name FROM pragma_index_info(?1, ?2) ORDER BY seqno", name, &stmt, error);
     int rc = SQLITE_DONE;
     while (status == DRIVER_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW &&
            count < MAPPING_COLUMNS_MAX) {
