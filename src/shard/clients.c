@@ -96,12 +96,6 @@ static void close_over_limit(struct session *s, const char *why) {
     session_close(s);
 }
 
-/* Where a client's requests begin to wait for it to read: below the hard limit, if there is one. */
-static size_t pause_bytes(const struct settings *settings) {
-    uint64_t hard = settings->output_hard_bytes;
-    return hard && hard / 2 < OUTPUT_PAUSE_BYTES ? hard / 2 : OUTPUT_PAUSE_BYTES;
-}
-
 bool session_check_output(struct session *s) {
     const struct settings *settings = s->shard->env.settings;
     size_t len = s->conn.out.len_bytes;
@@ -112,7 +106,8 @@ bool session_check_output(struct session *s) {
         close_over_limit(s, "output is over the hard limit");
         return false;
     }
-    if (len <= pause_bytes(settings) || s->state != SESSION_RUNNING) {
+    /* Who has a hard limit is served up to it, as on Redis: waiting would keep him below it for ever. */
+    if (settings->output_hard_bytes || len <= OUTPUT_PAUSE_BYTES || s->state != SESSION_RUNNING) {
         return true;
     }
     net_send(s->shard->net, &s->conn);
