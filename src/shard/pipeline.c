@@ -256,6 +256,11 @@ static void settle(struct shard *sh, struct session *s) {
     }
     keep_rest(s);
     count_output(sh, s);
+    size_t hard = sh->env.settings->output_hard_bytes;
+    if (UNLIKELY(hard && s->conn.out.len_bytes > hard) && !session_check_output(s) &&
+        s->state == SESSION_CLOSED) {
+        return;
+    }
     if (s->conn.out.len_bytes) {
         net_send(sh->net, &s->conn);
     }
