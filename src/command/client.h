@@ -1,7 +1,7 @@
 #ifndef FOREBAY_COMMAND_CLIENT_H
 #define FOREBAY_COMMAND_CLIENT_H
-/* A client as the commands see it; the shard embeds it in its session. Written by its shard's thread
- * only. Fields marked (L) are read by other threads for CLIENT LIST: relaxed atomics, or changed
+/* A client as the commands see it; the shard embeds it in its session. Written by its shard's
+ * thread only. Fields marked (L) are read by other threads for CLIENT LIST: relaxed atomics, or changed
  * through host->client_set_text only. */
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,7 +22,6 @@ enum client_flag {
     CLIENT_UNIX = 1 << 9,
     CLIENT_RESUMED = 1 << 10,     /* the command runs again after CMD_SLEEP */
     CLIENT_EXECUTING = 1 << 11,   /* inside EXEC */
-    CLIENT_IS_RESET = 1 << 12,
     CLIENT_BLOCKED = 1 << 13,     /* parked: flag b */
 };
 

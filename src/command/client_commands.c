@@ -46,7 +46,8 @@ static void describe(const struct cmd *c, const struct client_info *i, struct bu
                multi ? (long long)i->multi_count : -1);
     buf_printf(out,
                "qbuf=%llu qbuf-free=0 argv-mem=0 multi-mem=%llu rbs=0 rbp=0 obl=0 oll=0 omem=%llu "
-               "tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%u lib-name=%s lib-ver=%s\n",
+               "tot-mem=%llu events=r cmd=%s user=default redir=-1 resp=%u lib-name=%s "
+               "lib-ver=%s\n",
                (unsigned long long)i->query_bytes,
                (unsigned long long)(i->id == c->client->id ? transaction_bytes(c->client) : 0),
                (unsigned long long)i->output_bytes, (unsigned long long)i->total_bytes,
@@ -318,7 +319,8 @@ static void no_touch_command(struct cmd *c) {
     switch_flag(c, CLIENT_NO_TOUCH);
 }
 
-/* What is silenced is decided after the command, by dispatch: ON is heard, OFF and SKIP write nothing. */
+/* What is silenced is decided after the command, by dispatch: ON is heard, OFF and SKIP write
+ * nothing. */
 static void reply_command(struct cmd *c) {
     if (cmd_arg_is(c, 2, SLICE("on"))) {
         client_unset(c->client, CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);

@@ -2,9 +2,9 @@
  *
  * A lookup in the way of a request:
  *
- *     cmd_read -> part_find -> found: a copy of a row must still hold (mapping there, generation equal)
- *                           -> not found, key is a row: the client's loads know it, or it is missed:
- *                              env->misses, CMD_MISS, and the command is run again later
+ *     cmd_read -> part_find -> found: a copy of a row must still hold (mapping, generation)
+ *                           -> not found, key is a row: the client's loads know it, or it is
+ *                              missed: env->misses, CMD_MISS, the command is run again later
  *
  * 1. Nothing is read through but for commands whose row says ON_ROW_READ, on database 0.
  * 2. A miss is recorded at most once a key and run. */
@@ -82,7 +82,7 @@ static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
     struct entry *e = part_find(p, db, key, env->now_ms, how);
     if (e && UNLIKELY(entry_origin(e).mapping != 0)) {
         if (cmd_entry_is_fresh(c, e)) {
-            stat_add(&env->stats->row_hits, 1);
+            c->row_hits++;
         } else {
             part_delete(p, db, key, env->now_ms);
             e = NULL;

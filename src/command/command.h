@@ -18,7 +18,7 @@ enum command_flag {
     CMD_ADMIN = 1 << 4,       /* admin */
     CMD_NO_AUTH = 1 << 5,     /* no_auth: allowed before AUTH */
     CMD_NO_MULTI = 1 << 6,    /* no_multi: refused inside MULTI */
-    CMD_NOT_QUEUED = 1 << 7,  /* runs at once inside MULTI: EXEC, DISCARD, MULTI, WATCH, QUIT, RESET */
+    CMD_NOT_QUEUED = 1 << 7,  /* runs at once inside MULTI: EXEC, DISCARD, WATCH, ... */
     CMD_ALL_KEYS = 1 << 8,    /* all partitions are locked for it */
     CMD_LOADING = 1 << 9,     /* loading, for COMMAND INFO */
     CMD_STALE = 1 << 10,      /* stale, for COMMAND INFO */
@@ -27,8 +27,8 @@ enum command_flag {
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
     CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
     CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
-    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, a partition at a time: an EXEC
-                                 with it holds all locks, as it may not take a further one */
+    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, partition by partition:
+                                 an EXEC with it holds all locks, as it may take no further one */
     CMD_PROTECTED = 1 << 17,  /* refused unless enable-debug-command allows it: DEBUG */
     CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
@@ -102,6 +102,7 @@ struct cmd {
     enum cmd_outcome outcome;
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
     const char *row_error;      /* a load failed: replaces the reply */
+    uint32_t row_hits;          /* mapped keys this run found in the table */
 };
 
 /* --- for command functions; `i` is an index into c->keys --- */
@@ -109,7 +110,8 @@ static inline struct partition *cmd_partition(const struct cmd *c, uint32_t i) {
     return keyspace_partition(c->env->ks, c->keys[i].hash);
 }
 /* The live entry for reading: counted as hit or miss, recency updated, a mapped row read through.
- * NULL: not there (or its row is being fetched: the reply will be taken back). Never VALUE_ABSENT. */
+ * NULL: not there (or its row is being fetched: the reply will be taken back). Never
+ * VALUE_ABSENT. */
 struct entry *cmd_read(struct cmd *c, uint32_t i);
 /* cmd_read for commands that look at a key without using it (EXISTS, TTL, TYPE): recency stays. */
 struct entry *cmd_look(struct cmd *c, uint32_t i);
@@ -128,17 +130,20 @@ static inline bool cmd_arg_is(const struct cmd *c, uint32_t arg, struct slice wo
     return slice_eq_nocase(c->argv[arg], word);
 }
 /* An expiry argument turned into an absolute time: unit_ms 1 or 1000, absolute or from now. On
- * overflow or, with `positive`, values <= 0 replies "invalid expire time in '<command>' command". */
+ * overflow or, with `positive`, values <= 0 replies "invalid expire time in '<command>'
+ * command". */
 bool cmd_arg_expire(struct cmd *c, uint32_t arg, int64_t unit_ms, bool absolute, bool positive,
                     int64_t *out_ms) MUST_USE;
-/* An argument as a number in the range of int; `error` (NULL = Redis's usual texts) is the reply. */
+/* An argument as a number in the range of int; `error` (NULL = Redis's usual texts) is the
+ * reply. */
 bool cmd_arg_int(struct cmd *c, uint32_t arg, const char *error, int *out) MUST_USE;
 /* The reply of a container's HELP: `lines` ends with NULL. */
 void cmd_help(struct cmd *c, const char *const *lines);
-/* "unknown subcommand or wrong number of arguments", for commands whose words are no rows: DEBUG. */
+/* "unknown subcommand or wrong number of arguments", for commands whose words are no rows:
+ * DEBUG. */
 void cmd_unknown_subcommand(struct cmd *c);
-/* Adds the row behind a key to env->misses unless it stands there or there is no room. False for a key
- * that is no row. Statistics are counted. */
+/* Adds the row behind a key to env->misses unless it stands there or there is no room. False for a
+ * key that is no row. Statistics are counted. */
 bool cmd_expect_row(struct cmd *c, const struct key *key);
 /* True when the entry is an ordinary key or a copy whose mapping and generation still hold. */
 bool cmd_entry_is_fresh(const struct cmd *c, const struct entry *e);

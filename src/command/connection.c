@@ -166,10 +166,10 @@ static void hello_command(struct cmd *c) {
         return;
     }
     if (c->env->settings->requirepass[0] && !client_has(c->client, CLIENT_AUTHENTICATED)) {
-        resp_error(c->w, SLICE("NOAUTH HELLO must be called with the client already authenticated, "
-                               "otherwise the HELLO <proto> AUTH <user> <pass> option can be used to "
-                               "authenticate the client and select the RESP protocol version at the "
-                               "same time"));
+        resp_error(c->w, SLICE("NOAUTH HELLO must be called with the client already "
+                               "authenticated, otherwise the HELLO <proto> AUTH <user> <pass> "
+                               "option can be used to authenticate the client and select the RESP "
+                               "protocol version at the same time"));
         return;
     }
     if (hello.name) {

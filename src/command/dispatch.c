@@ -2,14 +2,15 @@
  *
  *     dispatch_find    argv[0], argv[1] -> row
  *     dispatch_keys    row -> hashed keys, so that the shard can prefetch and lock
- *     dispatch_check   unknown? arity? authenticated? memory? a row that may not be written? queue it?
+ *     dispatch_check   unknown? arity? authenticated? memory? a row not to be written? queue it?
  *     dispatch_call    the function, on locked partitions; statistics
  *
  * Runs on the shard's thread that owns the client.
  *
  * 1. dispatch_check's order is Redis's: clients see which of two errors they get.
  * 2. Unless the outcome is CMD_DONE nothing of a run stays in the output.
- * 3. Every reply that is an error is counted by its first word exactly once, wherever it is made. */
+ * 3. Every reply that is an error is counted by its first word exactly once, wherever it is made.
+ *    */
 #include "command/dispatch.h"
 
 #include <stdio.h>
@@ -118,6 +119,10 @@ static enum dispatch_verdict reject(struct cmd *c, struct slice error) {
         stat_add(&c->env->stats->per_command[c->id].rejected, 1);
     }
     if (c->spec && c->spec->fn == transaction_exec) {
+        struct slice general = SLICE("ERR ");
+        if (slice_has_prefix(error, general)) {
+            error = slice_of(error.ptr + general.len, error.len - general.len);
+        }
         transaction_discard(client, c->env);
         resp_errorf(c->w, "EXECABORT Transaction discarded because of: %.*s", SLICE_FMT(error));
     } else {
@@ -253,10 +258,10 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
         return reject_arity(c);
     }
     if (UNLIKELY(spec->flags & CMD_PROTECTED) && !debug_is_allowed(c)) {
-        return reject(c, SLICE("ERR DEBUG command not allowed. If the enable-debug-command option is "
-                               "set to \"local\", you can run it from a local connection, otherwise "
-                               "you need to set this option in the configuration file, and then "
-                               "restart the server."));
+        return reject(c, SLICE("ERR DEBUG command not allowed. If the enable-debug-command option "
+                               "is set to \"local\", you can run it from a local connection, "
+                               "otherwise you need to set this option in the configuration file, "
+                               "and then restart the server."));
     }
     uint32_t flags = client_flags(c->client);
     if (UNLIKELY(settings->requirepass[0] != 0) && !(flags & CLIENT_AUTHENTICATED) &&
@@ -290,6 +295,9 @@ static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
         c->w->errors = errors;
         resp_error(c->w, slice_str(c->row_error));
     }
+    if (UNLIKELY(c->row_hits != 0)) {
+        stat_add(&stats->row_hits, c->row_hits);
+    }
     stat_add(&own->calls, 1);
     stat_add(&stats->commands, 1);
     if (UNLIKELY(c->w->errors != errors)) {
@@ -303,9 +311,11 @@ void dispatch_call(struct cmd *c) {
     uint32_t errors = c->w->errors;
     c->outcome = CMD_DONE;
     c->row_error = NULL;
+    c->row_hits = 0;
     c->env->misses_count = 0;
     c->env->held = c->held;
     c->spec->fn(c);
+    c->env->held = NULL;
     if (UNLIKELY(c->row_error != NULL)) {
         c->outcome = CMD_DONE;
     }
@@ -325,7 +335,8 @@ void dispatch_call_queued(struct cmd *c) {
     c->row_error = NULL;
     struct slice refusal = SLICE("");
     if (c->env->settings->maps) {
-        refusal = row_refusal(c, client_db(c->client)); /* mappings may be new since it was queued */
+        /* Mappings may be new since it was queued. */
+        refusal = row_refusal(c, client_db(c->client));
     }
     if (refusal.len) {
         resp_error(c->w, refusal);

@@ -2,7 +2,7 @@
 #define FOREBAY_COMMAND_DISPATCH_H
 /* The way of one request through the command layer; shard/pipeline.c calls these in order:
  *
- *   dispatch_find -> dispatch_keys -> [prefetch] -> dispatch_check -> [lock] -> dispatch_call -> [unlock]
+ *   dispatch_find -> dispatch_keys -> [prefetch] -> dispatch_check -> [lock] -> dispatch_call
  */
 #include "command/command.h"
 
@@ -39,8 +39,8 @@ enum dispatch_verdict {
     DISPATCH_RUN,     /* lock the keys' partitions and call */
     DISPATCH_REPLIED, /* an error or +QUEUED was written: nothing to run */
 };
-/* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no locks
- * are held. */
+/* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no
+ * locks are held. */
 enum dispatch_verdict dispatch_check(struct cmd *c);
 /* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written.
  * env->misses starts empty and holds what this run missed. */
@@ -59,9 +59,9 @@ static inline bool dispatch_single_lock(const struct cmd *c) {
 }
 /* True when running it may change keys though its row does not say so: EXEC of queued writes. */
 bool dispatch_may_write(const struct cmd *c);
-/* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and commands
- * that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn, but those that
- * c->held has. */
+/* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and
+ * commands that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn,
+ * but those that c->held has. */
 void dispatch_expect_rows(struct cmd *c);
 /* The same for c->keys alone, taken as keys of database 0. */
 void dispatch_expect_keys(struct cmd *c);

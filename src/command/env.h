@@ -58,7 +58,8 @@ struct host_ops {
     void (*unpause)(struct env *env);
     /* The process stops: gracefully, or at once when `now`. Returns, then things end. */
     void (*shutdown)(struct env *env, bool now);
-    /* DEBUG SET-ACTIVE-EXPIRE: whether expired keys are swept, on all shards. */
+    /* DEBUG SET-ACTIVE-EXPIRE: whether expired keys are swept, on all shards. NULL: this host
+     * sweeps always, and the command is unknown. */
     void (*set_active_expire)(struct env *env, bool on);
     /* True when the client connects from this machine, for `enable-debug-command local`. */
     bool (*client_is_local)(struct env *env, struct client *client);

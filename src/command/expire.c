@@ -1,8 +1,8 @@
 /* Expiry commands. Each runs on the executing shard's thread, with its key's partition locked.
  *
  * 1. Inside, an expiry is an absolute time in ms; a time that has passed deletes the key at once.
- * 2. A cached row's deadline is a promise (STORE.md section 3, mode ttl): these commands may bring it
- *    forward, never put it off; PERSIST does nothing to it. */
+ * 2. A cached row's deadline is a promise (STORE.md section 3, mode ttl): these commands may bring
+ *    it forward, never put it off; PERSIST does nothing to it. */
 #include "command/command.h"
 #include "command/errors.h"
 
@@ -28,7 +28,8 @@ static bool parse_flags(struct cmd *c, uint32_t *flags) {
         *flags |= 1u << w;
     }
     if ((*flags & EXPIRE_NX) && (*flags & ~(uint32_t)EXPIRE_NX)) {
-        resp_error(c->w, SLICE("ERR NX and XX, GT or LT options at the same time are not compatible"));
+        resp_error(c->w, SLICE("ERR NX and XX, GT or LT options at the same time are not "
+                               "compatible"));
         return false;
     }
     if ((*flags & EXPIRE_GT) && (*flags & EXPIRE_LT)) {

@@ -42,8 +42,8 @@ static bool peek_hash(struct cmd *c, struct hash **h) {
     return true;
 }
 
-/* Sets argument pairs [first, argc) in `h`, which may be NULL: the key is made then. Returns how many
- * fields are new. */
+/* Sets fields and values, `count` slices in turn, in `h`. The key is made when `h` is NULL. Returns
+ * how many fields are new. */
 static int64_t set_pairs(struct cmd *c, struct hash *h, const struct slice *pairs, uint32_t count) {
     struct hash *target = h ? h : hash_create();
     int64_t added = 0;
@@ -458,7 +458,8 @@ const struct command hash_commands[] = {
      "2.0.0", "O(N) in the number of fields named", "Answers the values of several fields.",
      "key field [field ...]", NULL},
     {"hmset", hmset_command, -4, GROWS_FAST, {1, 1, 1}, NULL, ACL_HASH, ON_ROW_WRITE, "hash",
-     "2.0.0", "O(N) in the number of fields named", "Sets fields of a hash: HSET with an older reply.",
+     "2.0.0", "O(N) in the number of fields named",
+     "Sets fields of a hash: HSET with an older reply.",
      "key field value [field value ...]", NULL},
     {"hrandfield", hrandfield_command, -2, CMD_READ, {1, 1, 1}, NULL, ACL_HASH, ON_ROW_READ,
      "hash", "6.2.0", "O(N) in the number of fields answered", "Answers fields drawn at random.",
@@ -467,7 +468,8 @@ const struct command hash_commands[] = {
      "2.8.0", "O(1) a call, O(N) for the whole walk", "Lists the fields of a hash step by step.",
      "key cursor [MATCH pattern] [COUNT count]", NULL},
     {"hset", hset_command, -4, GROWS_FAST, {1, 1, 1}, NULL, ACL_HASH, ON_ROW_WRITE, "hash",
-     "2.0.0", "O(N) in the number of fields named", "Sets fields of a hash, creating it when missing.",
+     "2.0.0", "O(N) in the number of fields named",
+     "Sets fields of a hash, creating it when missing.",
      "key field value [field value ...]", NULL},
     {"hsetnx", hsetnx_command, 4, GROWS_FAST, {1, 1, 1}, NULL, ACL_HASH, ON_ROW_WRITE, "hash",
      "2.0.0", "O(1)", "Sets a field when the hash does not have it.", "key field value", NULL},

@@ -1,5 +1,5 @@
-/* COMMAND and its subcommands: the command table in the shape clients read. All of it is derived from
- * the rows; nothing is locked. */
+/* COMMAND and its subcommands: the command table in the shape clients read. All of it is derived
+ * from the rows; nothing is locked. */
 #include "command/introspect.h"
 
 #include "base/glob.h"
@@ -16,7 +16,8 @@ struct name_of_bit {
 };
 
 /* A set of the names of those bits that are set. */
-static void reply_bits(struct cmd *c, uint32_t bits, const struct name_of_bit *names, size_t count) {
+static void reply_bits(struct cmd *c, uint32_t bits, const struct name_of_bit *names,
+                       size_t count) {
     uint32_t known = 0;
     for (size_t i = 0; i < count; i++) {
         known += (bits & names[i].bit) != 0;
@@ -79,19 +80,80 @@ static bool has_keys(const struct command *row) {
     return row->keys_fn || row->keys.first > 0;
 }
 
-/* What is done to the keys, as far as the row says. */
-static void reply_key_flags(struct cmd *c, const struct command *row) {
-    bool reads = row->flags & CMD_READ;
-    resp_set(c->w, reads ? 2 : 3);
-    resp_simple(c->w, reads ? SLICE("RO") : SLICE("RW"));
-    resp_simple(c->w, SLICE("access"));
-    if (!reads) {
-        resp_simple(c->w, SLICE("update"));
+/* What commands do to their keys, where it is not what READ ("RO access") and WRITE ("RW access
+ * update") say. A second text: the second key is used otherwise than the first. */
+static const struct {
+    const char *name, *first, *second;
+} key_uses[] = {
+    {"append", "RW insert", NULL},
+    {"copy", "RO access", "OW update"},
+    {"del", "RM delete", NULL},
+    {"exists", "RO", NULL},
+    {"expire", "RW update", NULL},
+    {"expireat", "RW update", NULL},
+    {"getdel", "RW access delete", NULL},
+    {"hdel", "RW delete", NULL},
+    {"hexists", "RO", NULL},
+    {"hlen", "RO", NULL},
+    {"hmset", "RW update", NULL},
+    {"hset", "RW update", NULL},
+    {"hsetnx", "RW insert", NULL},
+    {"hstrlen", "RO", NULL},
+    {"memory|usage", "RO", NULL},
+    {"mset", "OW update", NULL},
+    {"msetnx", "OW insert", NULL},
+    {"object|encoding", "RO", NULL},
+    {"object|freq", "RO", NULL},
+    {"object|idletime", "RO", NULL},
+    {"object|refcount", "RO", NULL},
+    {"persist", "RW update", NULL},
+    {"pexpire", "RW update", NULL},
+    {"pexpireat", "RW update", NULL},
+    {"psetex", "OW update", NULL},
+    {"rename", "RW access delete", "OW update"},
+    {"renamenx", "RW access delete", "OW insert"},
+    {"set", "RW access update variable_flags", NULL},
+    {"setex", "OW update", NULL},
+    {"setnx", "OW insert", NULL},
+    {"setrange", "RW update", NULL},
+    {"strlen", "RO", NULL},
+    {"touch", "RO", NULL},
+    {"type", "RO", NULL},
+    {"unlink", "RM delete", NULL},
+    {"watch", "RO", NULL},
+};
+
+struct key_use {
+    const char *first, *second; /* NULL: as the first */
+};
+
+static struct key_use find_key_use(const struct cmd *c, uint32_t id) {
+    const char *name = command_table_full_name(c->env->commands, id);
+    for (size_t i = 0; i < ARRAY_COUNT(key_uses); i++) {
+        if (strcmp(key_uses[i].name, name) == 0) {
+            return (struct key_use){key_uses[i].first, key_uses[i].second};
+        }
+    }
+    bool writes = command_table_row(c->env->commands, id)->flags & CMD_WRITE;
+    return (struct key_use){writes ? "RW access update" : "RO access", NULL};
+}
+
+/* A set of the words of `text`. */
+static void reply_words(struct cmd *c, const char *text) {
+    uint64_t count = 1;
+    for (const char *p = text; *p; p++) {
+        count += *p == ' ';
+    }
+    resp_set(c->w, count);
+    for (uint64_t i = 0; i < count; i++) {
+        size_t len = strcspn(text, " ");
+        resp_simple(c->w, slice_of(text, len));
+        text += len + (i + 1 < count);
     }
 }
 
-static void reply_key_range(struct cmd *c, const struct command *row) {
-    int last = row->keys.last < 0 ? row->keys.last : row->keys.last - row->keys.first;
+/* `last` counts from `first`, or from the end when negative. */
+static void reply_key_range(struct cmd *c, int first, int last, int step) {
     resp_bulk(c->w, SLICE("begin_search"));
     resp_map(c->w, 2);
     resp_bulk(c->w, SLICE("type"));
@@ -99,7 +161,7 @@ static void reply_key_range(struct cmd *c, const struct command *row) {
     resp_bulk(c->w, SLICE("spec"));
     resp_map(c->w, 1);
     resp_bulk(c->w, SLICE("index"));
-    resp_int(c->w, row->keys.first);
+    resp_int(c->w, first);
     resp_bulk(c->w, SLICE("find_keys"));
     resp_map(c->w, 2);
     resp_bulk(c->w, SLICE("type"));
@@ -109,7 +171,7 @@ static void reply_key_range(struct cmd *c, const struct command *row) {
     resp_bulk(c->w, SLICE("lastkey"));
     resp_int(c->w, last);
     resp_bulk(c->w, SLICE("keystep"));
-    resp_int(c->w, row->keys.step);
+    resp_int(c->w, step);
     resp_bulk(c->w, SLICE("limit"));
     resp_int(c->w, 0);
 }
@@ -126,19 +188,30 @@ static void reply_key_unknown(struct cmd *c) {
     }
 }
 
-static void reply_key_specs(struct cmd *c, const struct command *row) {
+static void reply_key_flags(struct cmd *c, const char *use) {
+    resp_map(c->w, 3);
+    resp_bulk(c->w, SLICE("flags"));
+    reply_words(c, use);
+}
+
+static void reply_key_specs(struct cmd *c, uint32_t id) {
+    const struct command *row = command_table_row(c->env->commands, id);
     if (!has_keys(row)) {
         resp_set(c->w, 0);
         return;
     }
-    resp_set(c->w, 1);
-    resp_map(c->w, 3);
-    resp_bulk(c->w, SLICE("flags"));
-    reply_key_flags(c, row);
+    struct key_use use = find_key_use(c, id);
+    int first = row->keys.first, last = row->keys.last, step = row->keys.step;
+    resp_set(c->w, use.second ? 2 : 1);
+    reply_key_flags(c, use.first);
     if (row->keys_fn) {
         reply_key_unknown(c);
+    } else if (use.second) {
+        reply_key_range(c, first, 0, 1);
+        reply_key_flags(c, use.second);
+        reply_key_range(c, first + step, 0, 1);
     } else {
-        reply_key_range(c, row);
+        reply_key_range(c, first, last < 0 ? last : last - first, step);
     }
 }
 
@@ -163,7 +236,7 @@ static void reply_info(struct cmd *c, uint32_t id) {
     resp_int(c->w, row->keys.step);
     reply_bits(c, categories(row), acl_names, ARRAY_COUNT(acl_names));
     resp_set(c->w, 0); /* tips for cluster proxies */
-    reply_key_specs(c, row);
+    reply_key_specs(c, id);
     if (subcommands == 0) {
         resp_set(c->w, 0);
         return;
@@ -379,6 +452,7 @@ static void reply_keys(struct cmd *c, bool with_flags) {
         resp_error(c->w, SLICE("ERR Invalid number of arguments specified for command"));
         return;
     }
+    struct key_use use = find_key_use(c, asked.id);
     uint32_t *at = mem_alloc(argc * sizeof *at);
     int count = dispatch_key_positions(asked.spec, argv, argc, at);
     if (count <= 0) {
@@ -392,7 +466,7 @@ static void reply_keys(struct cmd *c, bool with_flags) {
         }
         resp_bulk(c->w, argv[at[i]]);
         if (with_flags) {
-            reply_key_flags(c, asked.spec);
+            reply_words(c, i > 0 && use.second ? use.second : use.first);
         }
     }
     mem_free(at);

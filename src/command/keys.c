@@ -1,8 +1,9 @@
-/* Commands on keys whatever they hold. Each runs on the executing shard's thread, with the partitions
- * of all its keys locked; RANDOMKEY visits the others through the keyspace.
+/* Commands on keys whatever they hold. Each runs on the executing shard's thread, with the
+ * partitions of all its keys locked; RANDOMKEY visits the others through the keyspace.
  *
  * 1. RENAME and MOVE carry the value over; COPY copies it. The TTL goes with it, always.
- * 2. A key name has one partition, whichever database it is in: MOVE and COPY DB need no further lock.
+ * 2. A key name has one partition, whichever database it is in: MOVE and COPY DB need no further
+ *    lock.
  * 3. Keys that are rows never come here but for reading and deleting their copy: dispatch_check
  *    refuses to move, rename or copy them, and to plant a key where a row would be. */
 #include "base/num.h"
@@ -27,7 +28,6 @@ struct slice keys_type_name(enum value_type type) {
 static void del_command(struct cmd *c) {
     int64_t deleted = 0;
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        cmd_invalidate_row(c, i);
         deleted += part_delete(cmd_partition(c, i), client_db(c->client), &c->keys[i],
                                c->env->now_ms);
     }
@@ -68,7 +68,8 @@ static void randomkey_command(struct cmd *c) {
 
 /* --- renaming, copying --- */
 
-/* True when the source was there (and, unless `replace`, the target was not) and now is the target. */
+/* True when the source (which was *found) now is the target; without `replace`, only if no key had
+ * that name. */
 static bool rename_key(struct cmd *c, bool replace, bool *found) {
     unsigned db = client_db(c->client);
     const struct key *from = &c->keys[0], *to = &c->keys[1];
@@ -220,8 +221,8 @@ static void object_idletime_command(struct cmd *c) {
         resp_null(c->w);
     } else if (policy_counts_frequency(c)) {
         resp_error(c->w, SLICE("ERR An LFU maxmemory policy is selected, idle time not tracked. "
-                               "Please note that when switching between policies at runtime LRU and "
-                               "LFU data will take some time to adjust."));
+                               "Please note that when switching between policies at runtime LRU "
+                               "and LFU data will take some time to adjust."));
     } else {
         resp_int(c->w, part_idle_s(cmd_partition(c, 0), client_db(c->client), &c->keys[0],
                                    c->env->now_ms));
@@ -233,11 +234,11 @@ static void object_freq_command(struct cmd *c) {
         resp_null(c->w);
     } else if (!policy_counts_frequency(c)) {
         resp_error(c->w, SLICE("ERR An LFU maxmemory policy is not selected, access frequency not "
-                               "tracked. Please note that when switching between policies at runtime "
-                               "LRU and LFU data will take some time to adjust."));
+                               "tracked. Please note that when switching between policies at "
+                               "runtime LRU and LFU data will take some time to adjust."));
     } else {
         resp_int(c->w, part_frequency(cmd_partition(c, 0), client_db(c->client), &c->keys[0],
-                                     c->env->now_ms));
+                                      c->env->now_ms));
     }
 }
 
@@ -295,8 +296,8 @@ const struct command keys_commands[] = {
      NULL},
     {"object", NULL, -2, 0, {0}, NULL, 0, ON_ROW_NOTHING, "generic", "2.2.3",
      "That of the subcommand", "Answers how the server keeps a key.", "", object_commands},
-    {"randomkey", randomkey_command, 1, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
-     "generic", "1.0.0", "O(1)", "Answers the name of some key.", "", NULL},
+    {"randomkey", randomkey_command, 1, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE,
+     ON_ROW_NOTHING, "generic", "1.0.0", "O(1)", "Answers the name of some key.", "", NULL},
     {"rename", rename_command, 3, CMD_WRITE, {1, 2, 1}, NULL, ACL_KEYSPACE, ON_ROW_UNSUPPORTED,
      "generic", "1.0.0", "O(1)", "Gives a key another name, replacing the key of that name.",
      "key newkey", NULL},

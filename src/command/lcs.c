@@ -1,5 +1,5 @@
-/* LCS: the longest common subsequence of two string values, by the textbook table of the lengths for
- * all pairs of prefixes (R. Wagner and M. Fischer, 1974), walked back from its end.
+/* LCS: the longest common subsequence of two string values, by the textbook table of the lengths
+ * for all pairs of prefixes (R. Wagner and M. Fischer, 1974), walked back from its end.
  *
  * Runs on the executing shard's thread with both keys' partitions locked.
  *
@@ -45,7 +45,8 @@ static bool parse_options(struct cmd *c, struct lcs_options *o) {
         }
     }
     if (o->length && o->ranges) {
-        resp_error(c->w, SLICE("ERR If you want both the length and indexes, please just use IDX."));
+        resp_error(c->w, SLICE("ERR If you want both the length and indexes, please just use "
+                               "IDX."));
         return false;
     }
     return true;
@@ -78,8 +79,8 @@ static void write_range(struct resp_writer *w, const struct lcs_options *o, size
     }
 }
 
-/* Walks the table back. Writes the common bytes to `common` (NULL = not wanted), or the ranges of at
- * least min_match bytes to `w`, and returns how many ranges. */
+/* Walks the table back. Writes the common bytes to `common` (NULL = not wanted), or the ranges of
+ * at least min_match bytes to `w`, and returns how many ranges. */
 static uint64_t walk_back(const struct lcs *l, const struct lcs_options *o, char *common,
                           struct resp_writer *w) {
     size_t i = l->a.len, j = l->b.len, at = *cell(l, i, j);

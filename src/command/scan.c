@@ -1,14 +1,15 @@
 /* SCAN and KEYS: walks over a whole database, and what HSCAN shares with them.
  *
- * Runs on the executing shard's thread. No lock is held before: keyspace_scan takes each partition's
- * in turn. Inside EXEC all are held already (CMD_WALKS).
+ * Runs on the executing shard's thread. No lock is held before: keyspace_scan takes each
+ * partition's in turn. Inside EXEC all are held already (CMD_WALKS).
  *
- * 1. Every key that is there from the first step to the last is reported; SCAN may report one twice.
- * 2. Keys are copied into the reply under their partition's lock: nothing points into it afterwards.
+ * 1. Every key that is there from the first step to the last is reported once: a cursor is a hash
+ *    prefix, and keys before it were reported, wherever growth has put them since.
+ * 2. Keys are copied into the reply under their partition's lock: nothing points into it later.
  * 3. KEYS outside EXEC gives way after every slice (CMD_AGAIN); what it found so far belongs to the
  *    client and is freed with it.
  *
- * Limits: SCAN_COUNT_MAX keys a SCAN, KEYS_SLICE_BUCKETS buckets a slice of KEYS. */
+ * Limits: SCAN_COUNT_MAX keys a SCAN, KEYS_SLICE_KEYS a slice of KEYS, and a bucket beyond. */
 #include "command/scan.h"
 
 #include <ctype.h>
@@ -22,8 +23,7 @@
 #include "command/keys.h"
 
 enum {
-    KEYS_SLICE_BUCKETS = 4096,
-    SCAN_BUCKET_KEYS = 4, /* what a bucket holds at least, as a rule: how many to visit for COUNT */
+    KEYS_SLICE_KEYS = 4096,
     CURSOR_CHARS_MAX = 32,
 };
 
@@ -96,21 +96,26 @@ void scan_reply_end(struct scan_reply *r, struct cmd *c, uint64_t cursor) {
 
 /* --- SCAN --- */
 
+/* True when the step from `cursor` is to report this key: no earlier one did. */
+static bool is_ahead(const struct keyspace *ks, uint64_t cursor, struct slice key) {
+    return cursor == 0 || keyspace_key(ks, key).hash >> (64 - TABLE_CURSOR_BITS) >= cursor;
+}
+
 struct scan {
     struct scan_reply reply;
-    uint64_t visited;
+    uint64_t cursor; /* where the step began */
 };
 
 static void scan_entry(void *arg, struct partition *p, struct entry *e) {
     struct scan *scan = arg;
     const struct scan_options *o = scan->reply.options;
-    scan->visited++;
-    if ((o->type.ptr && !slice_eq_nocase(o->type, keys_type_name(entry_type(e)))) ||
-        !(glob_is_all(o->match) || glob_match(o->match, entry_key(e), false))) {
-        return;
+    struct slice key = entry_key(e);
+    if ((!o->type.ptr || slice_eq_nocase(o->type, keys_type_name(entry_type(e)))) &&
+        (glob_is_all(o->match) || glob_match(o->match, key, false)) &&
+        is_ahead(p->ks, scan->cursor, key)) {
+        resp_bulk(&scan->reply.w, key);
+        scan->reply.count++;
     }
-    resp_bulk(&scan->reply.w, entry_key(e));
-    scan->reply.count++;
 }
 
 static void scan_command(struct cmd *c) {
@@ -119,14 +124,11 @@ static void scan_command(struct cmd *c) {
     if (!scan_parse_cursor(c, 1, &cursor) || !scan_parse_options(c, 2, true, &o)) {
         return;
     }
-    struct scan scan = {.visited = 0};
+    /* Cursors are of TABLE_CURSOR_BITS bits; what else a client may send has the rest cut off. */
+    struct scan scan = {.cursor = cursor & ((1ull << TABLE_CURSOR_BITS) - 1)};
     scan_reply_begin(&scan.reply, c, &o);
-    uint64_t steps = 0;
-    do {
-        uint64_t buckets = (o.count - scan.visited + SCAN_BUCKET_KEYS - 1) / SCAN_BUCKET_KEYS;
-        cursor = keyspace_scan(c->env->ks, c->held, client_db(c->client), cursor, buckets,
-                               c->env->now_ms, scan_entry, &scan);
-    } while (cursor != 0 && scan.visited < o.count && ++steps < o.count);
+    cursor = keyspace_scan(c->env->ks, c->held, client_db(c->client), scan.cursor, o.count,
+                           c->env->now_ms, scan_entry, &scan);
     scan_reply_end(&scan.reply, c, cursor);
 }
 
@@ -156,8 +158,10 @@ static struct keys_walk *keys_walk_create(const struct cmd *c) {
 
 static void keys_entry(void *arg, struct partition *p, struct entry *e) {
     struct keys_walk *walk = arg;
-    if (glob_is_all(walk->pattern) || glob_match(walk->pattern, entry_key(e), false)) {
-        resp_bulk(&walk->w, entry_key(e));
+    struct slice key = entry_key(e);
+    if ((glob_is_all(walk->pattern) || glob_match(walk->pattern, key, false)) &&
+        is_ahead(p->ks, walk->cursor, key)) {
+        resp_bulk(&walk->w, key);
         walk->count++;
     }
 }
@@ -172,7 +176,7 @@ static void keys_command(struct cmd *c) {
     walk->pattern = c->argv[1];
     do {
         walk->cursor = keyspace_scan(c->env->ks, c->held, client_db(client), walk->cursor,
-                                     KEYS_SLICE_BUCKETS, c->env->now_ms, keys_entry, walk);
+                                     KEYS_SLICE_KEYS, c->env->now_ms, keys_entry, walk);
     } while (walk->cursor != 0 && c->held);
     if (walk->cursor != 0) {
         c->outcome = CMD_AGAIN;
@@ -187,11 +191,11 @@ static void keys_command(struct cmd *c) {
 /* --- the table --- */
 
 const struct command scan_commands[] = {
-    {"keys", keys_command, 2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS, ON_ROW_NOTHING,
-     "generic", "1.0.0", "O(N) in the number of keys", "Lists the keys that match a pattern.",
-     "pattern", NULL},
-    {"scan", scan_command, -2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING, "generic",
-     "2.8.0", "O(1) a call, O(N) for the whole walk", "Lists the keys step by step.",
+    {"keys", keys_command, 2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE | ACL_DANGEROUS,
+     ON_ROW_NOTHING, "generic", "1.0.0", "O(N) in the number of keys",
+     "Lists the keys that match a pattern.", "pattern", NULL},
+    {"scan", scan_command, -2, CMD_READ | CMD_WALKS, {0}, NULL, ACL_KEYSPACE, ON_ROW_NOTHING,
+     "generic", "2.8.0", "O(1) a call, O(N) for the whole walk", "Lists the keys step by step.",
      "cursor [MATCH pattern] [COUNT count] [TYPE type]", NULL},
     {NULL},
 };

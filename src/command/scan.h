@@ -3,7 +3,10 @@
 /* What SCAN and the scans of collections (HSCAN) share: cursor, options, the two-part reply. */
 #include "command/command.h"
 
-enum { SCAN_COUNT_DEFAULT = 10, SCAN_COUNT_MAX = 64 * 1024 /* what is asked beyond counts as this */ };
+enum {
+    SCAN_COUNT_DEFAULT = 10,
+    SCAN_COUNT_MAX = 64 * 1024, /* what is asked beyond counts as this */
+};
 
 struct scan_options {
     uint64_t count;      /* 1 .. SCAN_COUNT_MAX */
@@ -13,7 +16,7 @@ struct scan_options {
 
 /* The cursor argument, or the error reply. */
 bool scan_parse_cursor(struct cmd *c, uint32_t arg, uint64_t *cursor) MUST_USE;
-/* MATCH, COUNT and, with `with_type`, TYPE from argument `first` on; false after the error reply. */
+/* MATCH, COUNT and, `with_type`, TYPE from argument `first` on; false after the error reply. */
 bool scan_parse_options(struct cmd *c, uint32_t first, bool with_type,
                         struct scan_options *o) MUST_USE;
 

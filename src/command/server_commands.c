@@ -1,5 +1,5 @@
-/* CONFIG INFO TIME DEBUG LOLWUT SHUTDOWN DBSIZE FLUSHALL FLUSHDB SWAPDB MEMORY, and the row of COMMAND
- * (introspect.c). What belongs to the layers above is asked of env->host.
+/* CONFIG INFO TIME DEBUG LOLWUT SHUTDOWN DBSIZE FLUSHALL FLUSHDB SWAPDB MEMORY, and the row of
+ * COMMAND (introspect.c). What belongs to the layers above is asked of env->host.
  *
  * 1. FLUSHALL, FLUSHDB and SWAPDB run with all partitions locked; a flush is O(1) a partition, the
  *    memory is given back in slices by maintenance: SYNC and ASYNC do the same. */
@@ -173,7 +173,8 @@ static void debug_command(struct cmd *c) {
         debug_help(c);
     } else if (cmd_arg_is(c, 1, SLICE("sleep")) && c->argc == 3) {
         debug_sleep(c);
-    } else if (cmd_arg_is(c, 1, SLICE("set-active-expire")) && c->argc == 3) {
+    } else if (cmd_arg_is(c, 1, SLICE("set-active-expire")) && c->argc == 3 &&
+               c->env->host->set_active_expire) {
         c->env->host->set_active_expire(c->env, !slice_eq(c->argv[2], SLICE("0")));
         resp_ok(c->w);
     } else if (cmd_arg_is(c, 1, SLICE("stringmatch-len")) && c->argc == 4) {
@@ -270,7 +271,8 @@ static void swapdb_command(struct cmd *c) {
         return;
     }
     if (c->env->settings->maps && a != b && (a == 0 || b == 0)) {
-        resp_error(c->w, SLICE("STOREUNSUPPORTED database 0 holds mapped rows: it can't be swapped"));
+        resp_error(c->w,
+                   SLICE("STOREUNSUPPORTED database 0 holds mapped rows: it can't be swapped"));
         return;
     }
     if (a != b) {
@@ -362,11 +364,11 @@ static void memory_doctor_command(struct cmd *c) {
     if (rss < SMALL_BYTES) {
         verdict = "This instance holds too little data to tell anything from its memory.";
     } else if (ratio(rss, used) > 1.5) {
-        verdict = "Much memory is resident that holds nothing. If this stays, MEMORY PURGE gives free "
-                  "pages back; values of very mixed sizes can be the cause.";
+        verdict = "Much memory is resident that holds nothing. If this stays, MEMORY PURGE gives "
+                  "free pages back; values of very mixed sizes can be the cause.";
     }
-    int len = snprintf(text, sizeof text, "%s\nallocated %llu bytes, resident %llu bytes\n", verdict,
-                       (unsigned long long)used, (unsigned long long)rss);
+    int len = snprintf(text, sizeof text, "%s\nallocated %llu bytes, resident %llu bytes\n",
+                       verdict, (unsigned long long)used, (unsigned long long)rss);
     resp_verbatim(c->w, "txt", slice_of(text, (size_t)len));
 }
 
@@ -451,8 +453,8 @@ const struct command server_commands[] = {
                 "A picture, and the version.", "[VERSION version]")},
     {SERVER_ROW("shutdown", shutdown_command, -1, ADMIN | CMD_NO_MULTI | CMD_ALLOW_BUSY, 0, "1.0.0",
                 "O(1)", "Stops the server.", "[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]")},
-    {SERVER_ROW("dbsize", dbsize_command, 1, CMD_READ | CMD_FAST | CMD_WALKS, ACL_KEYSPACE, "1.0.0", "O(1)",
-                "The number of keys in the database.", "")},
+    {SERVER_ROW("dbsize", dbsize_command, 1, CMD_READ | CMD_FAST | CMD_WALKS, ACL_KEYSPACE,
+                "1.0.0", "O(1)", "The number of keys in the database.", "")},
     {SERVER_ROW("flushall", flushall_command, -1, CMD_WRITE | CMD_ALL_KEYS,
                 ACL_KEYSPACE | ACL_DANGEROUS, "1.0.0", "O(1), memory is freed by and by",
                 "Removes all keys from all databases.", "[ASYNC | SYNC]")},

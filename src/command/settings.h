@@ -20,8 +20,7 @@ struct settings {
     uint32_t databases;                /* at most DATABASES_MAX */
     char requirepass[512];             /* "" = none */
     bool protected_mode;
-    bool bound_explicitly;             /* `bind` was given */
-    bool debug_enabled;                /* enable-debug-command yes; `local` is resolved by loopback */
+    bool debug_enabled;                /* enable-debug-command yes */
     bool debug_local;
     uint32_t maxclients;
     uint32_t timeout_s;                /* idle clients are closed; 0 = never */

@@ -1,6 +1,7 @@
 /* The string commands. Each runs on the executing shard's thread, with its keys' partitions locked.
  *
- * 1. A value is the client's bytes, always: numbers are parsed when an INCR comes and stored as text.
+ * 1. A value is the client's bytes, always: numbers are parsed when an INCR comes and stored as
+ *    text.
  * 2. A value of its own allocation (struct blob) is pinned into the reply instead of copied; what
  *    changes the key afterwards leaves pinned bytes alone (engine/entry.h).
  * 3. Nothing is changed before all arguments were checked and all keys were looked up.
@@ -144,7 +145,8 @@ static uint32_t parse_flag(const struct cmd *c, uint32_t arg, const struct set_o
     };
     for (size_t i = 0; i < ARRAY_COUNT(words); i++) {
         if (cmd_arg_is(c, arg, words[i].word)) {
-            bool excluded = (o->flags & words[i].excludes) || (words[i].excludes_expiry && o->expiry);
+            bool excluded =
+                (o->flags & words[i].excludes) || (words[i].excludes_expiry && o->expiry);
             return excluded ? 0 : words[i].flag;
         }
     }
@@ -247,8 +249,8 @@ static void psetex_command(struct cmd *c) {
     set_expiring(c, 1);
 }
 
-/* Changes the TTL of the entry just read. A cached row keeps its promised deadline (STORE.md section
- * 3, mode ttl), and a row that was loaded for this reply alone is not in the table. */
+/* Changes the TTL of the entry just read. A cached row keeps its promised deadline (STORE.md
+ * section 3, mode ttl), and a row that was loaded for this reply alone is not in the table. */
 static void getex_apply(struct cmd *c, const struct set_options *o, int64_t expire_ms) {
     struct partition *p = cmd_partition(c, 0);
     unsigned db = client_db(c->client);

@@ -4,8 +4,9 @@
  *
  *     key <NX | XX> [EX seconds | PX milliseconds] field value [field value ...]
  *
- * CAPITALS are tokens, a word behind a token is its value, other words are arguments; [] is optional,
- * <> groups, | separates alternatives; "..." says that what stands before may be repeated. */
+ * CAPITALS are tokens, a word behind a token is its value, other words are arguments; [] is
+ * optional, <> groups, | separates alternatives; "..." says that what stands before may be
+ * repeated. */
 #include "resp/writer.h"
 
 enum { SYNTAX_NODES_MAX = 128, SYNTAX_DEPTH_MAX = 8 };

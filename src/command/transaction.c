@@ -6,8 +6,8 @@
  * Runs on the shard's thread that owns the client, but for transaction_touched: that runs on the
  * thread that changes a key, under the key's partition's lock.
  *
- * 1. A watch_key and its list of watchers are read and changed under their partition's lock only; the
- *    client's own list of watches by its thread only.
+ * 1. A watch_key and its list of watchers are read and changed under their partition's lock only;
+ *    the client's own list of watches by its thread only.
  * 2. A client stands at most once among the watchers of a key, so a list has at most `maxclients`.
  * 3. EXEC checks watch_dirty, and runs, under the locks of all watched keys' partitions: a change
  *    either came before (and is seen) or comes after EXEC.
@@ -133,8 +133,8 @@ void transaction_unwatch(struct client *client, struct keyspace *ks, const struc
     atomic_store_explicit(&client->watch_dirty, false, memory_order_relaxed);
 }
 
-/* A flush changes those keys that were there. What was not there when it was watched is still not, or
- * its watchers are dirty already. */
+/* A flush changes those keys that were there. What was not there when it was watched is still not,
+ * or its watchers are dirty already. */
 static void flushed(struct hmap_node *node, void *arg) {
     struct watch_key *wk = CONTAINER_OF(node, struct watch_key, node);
     if (wk->db != *(const unsigned *)arg) {
@@ -212,7 +212,8 @@ static struct queued *copy_command(struct cmd *c, size_t *bytes) {
         *bytes += c->argv[i].len;
     }
     struct queued *q = mem_alloc(*bytes);
-    *q = (struct queued){.spec = c->spec, .id = c->id, .argc = c->argc, .keys_count = c->keys_count};
+    *q = (struct queued){
+        .spec = c->spec, .id = c->id, .argc = c->argc, .keys_count = c->keys_count};
     q->keys = (struct key *)(q->argv + c->argc);
     char *at = (char *)(q->keys + c->keys_count);
     for (uint32_t i = 0; i < c->argc; i++) {
@@ -335,7 +336,8 @@ void transaction_expect_rows(struct cmd *c) {
     }
 }
 
-/* A watched key that expired since is found out now: looking it up removes it and tells its watchers. */
+/* A watched key that expired since is found out now: looking it up removes it and tells its
+ * watchers. */
 static void expire_watched(struct cmd *c) {
     LIST_FOR_EACH(it, &c->client->watches) {
         struct watch_key *wk = CONTAINER_OF(it, struct watch, of_client)->key;
@@ -440,9 +442,9 @@ const struct command transaction_commands[] = {
      .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
      .group = "transactions", .since = "1.2.0", .complexity = "O(1)",
      .summary = "Begins a transaction: commands that follow are queued.", .syntax = ""},
-    {.name = "exec", .fn = transaction_exec, .arity = 1, .flags = ROW_FLAGS | CMD_SKIP_SLOWLOG | CMD_NOT_QUEUED,
-     .acl = ACL_TRANSACTION, .group = "transactions", .since = "1.2.0",
-     .complexity = "That of the queued commands",
+    {.name = "exec", .fn = transaction_exec, .arity = 1,
+     .flags = ROW_FLAGS | CMD_SKIP_SLOWLOG | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
+     .group = "transactions", .since = "1.2.0", .complexity = "That of the queued commands",
      .summary = "Runs the queued commands as one.", .syntax = ""},
     {.name = "discard", .fn = discard_command, .arity = 1,
      .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .acl = ACL_TRANSACTION,
@@ -450,13 +452,14 @@ const struct command transaction_commands[] = {
      .complexity = "O(N), N being the number of queued commands",
      .summary = "Drops the queued commands and ends the transaction.", .syntax = ""},
     {.name = "watch", .fn = watch_command, .arity = -2,
-     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .keys = {1, -1, 1}, .acl = ACL_TRANSACTION,
-     .on_row = ON_ROW_READ, .group = "transactions", .since = "2.2.0",
+     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST | CMD_NOT_QUEUED, .keys = {1, -1, 1},
+     .acl = ACL_TRANSACTION, .on_row = ON_ROW_READ, .group = "transactions", .since = "2.2.0",
      .complexity = "O(1) a key",
      .summary = "Makes the next EXEC depend on the keys staying as they are.",
      .syntax = "key [key ...]"},
-    {.name = "unwatch", .fn = unwatch_command, .arity = 1, .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST,
-     .acl = ACL_TRANSACTION, .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
+    {.name = "unwatch", .fn = unwatch_command, .arity = 1,
+     .flags = ROW_FLAGS | CMD_ALLOW_BUSY | CMD_FAST, .acl = ACL_TRANSACTION,
+     .group = "transactions", .since = "2.2.0", .complexity = "O(1)",
      .summary = "Forgets all watched keys.", .syntax = ""},
     {.name = NULL},
 };

@@ -1,6 +1,7 @@
 #ifndef FOREBAY_COMMAND_TRANSACTION_H
 #define FOREBAY_COMMAND_TRANSACTION_H
-/* MULTI's queue and WATCH. Watched keys stand in their partition's `watched` map, under its lock. */
+/* MULTI's queue and WATCH. Watched keys stand in their partition's `watched` map, under its
+ * lock. */
 #include "command/command.h"
 
 /* EXEC. Its locks are those of transaction_locks, in c->held. */

@@ -1,7 +1,7 @@
 #ifndef FOREBAY_ENGINE_ENTRY_H
 #define FOREBAY_ENGINE_ENTRY_H
-/* One key and its value: a single allocation of variable layout. The same entries hold the fields of
- * large hashes (key = field).
+/* One key and its value: a single allocation of variable layout. The same entries hold the fields
+ * of large hashes (key = field).
  *
  *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2]  key...  value...
  *     u8    ms         store       by head   by head             in place, or 8 bytes: pointer
@@ -13,8 +13,8 @@
  *    VALUE_ABSENT has no value at all.
  * 2. Nothing is padded, so every field is read and written through memcpy.
  * 3. An expiry field may hold "never": PERSIST need not move the entry.
- * 4. Memory is asked for in the allocator's own sizes, so a string may be overwritten in place by any
- *    other that falls into the same size. Raw strings have room to spare.
+ * 4. Memory is asked for in the allocator's own sizes, so a string may be overwritten in place by
+ *    any other that falls into the same size. Raw strings have room to spare.
  *
  * An entry belongs to one table (under its partition's lock) or to whoever made or took it. */
 #include <stdatomic.h>
@@ -94,7 +94,8 @@ struct entry_origin entry_origin(const struct entry *e);
 static inline struct slice entry_string(const struct entry *e);
 /* The blob behind a string, to pin it; NULL when the value lies in place. */
 static inline struct blob *entry_blob(const struct entry *e);
-/* True once APPEND or SETRANGE made it, and for all that is not in place: OBJECT ENCODING says "raw". */
+/* True once APPEND or SETRANGE made it, and for all that is not in place: OBJECT ENCODING says
+ * "raw". */
 static inline bool entry_is_raw(const struct entry *e) {
     return e->head >= ENTRY_RAW;
 }

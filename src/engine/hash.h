@@ -7,7 +7,7 @@
 #include "base/slice.h"
 
 struct hash_limits {
-    uint32_t packed_fields_max; /* hash-max-listpack-entries, 128 */
+    uint32_t packed_fields_max; /* hash-max-listpack-entries, 512 */
     uint32_t packed_bytes_max;  /* hash-max-listpack-value, 64: of a field or value */
 };
 
@@ -29,8 +29,8 @@ struct hash_iter {
 };
 bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field,
                struct slice *value);
-/* HSCAN: calls fn for at least `count` fields where there are that many, returns the next cursor, 0 at
- * the end. A packed hash is returned whole. Every field there throughout is returned. */
+/* HSCAN: calls fn for at least `count` fields where there are that many, returns the next cursor, 0
+ * at the end. A packed hash is returned whole. Every field there throughout is returned. */
 uint64_t hash_scan(const struct hash *h, uint64_t cursor, uint64_t count,
                    void (*fn)(void *arg, struct slice field, struct slice value), void *arg);
 /* A random pair, all equally likely to a good approximation; the hash must not be empty. */

@@ -267,10 +267,14 @@ static bool within_memory(const struct keyspace *ks) {
 
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit) {
-    uint32_t owned = (ks->partitions_count - shard + shards - 1) / shards, fruitless = 0;
+    ASSERT(shard < shards);
     if (within_memory(ks)) {
         return true;
     }
+    uint32_t owned = ks->partitions_count > shard
+                         ? (ks->partitions_count - shard + shards - 1) / shards
+                         : 0; /* more shards than partitions */
+    uint32_t fruitless = 0;
     /* What is in the drain goes first: it is dead already. */
     for (uint32_t i = 0; i < limit && fruitless < owned; i++) {
         uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);

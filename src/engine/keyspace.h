@@ -73,7 +73,7 @@ void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, uint64_t hash);
 void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
 
 /* SCAN over the whole database: calls fn for live entries (VALUE_ABSENT left out) from `cursor`
- * until at least `count` buckets' entries were visited, returns the next cursor (0 = done). Takes
+ * until at least `count` entries were visited, returns the next cursor (0 = done). Takes
  * each partition's lock in turn unless `held` has it (NULL = none). */
 typedef void (*keyspace_scan_fn)(void *arg, struct partition *p, struct entry *e);
 uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned db,

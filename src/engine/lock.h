@@ -2,8 +2,7 @@
 #define FOREBAY_ENGINE_LOCK_H
 /* A partition's lock: three states and a futex (U. Drepper, "Futexes Are Tricky", 2011), with a
  * short spin first. Not recursive. `elided` (one shard): taking it is a branch, and only the
- * assertion that it is held remains. Any thread; one of the engine's two files of atomics that
- * order memory (the other is keyspace.h's parameters, relaxed). */
+ * assertion that it is held remains. Any thread. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/assert.h"
@@ -23,7 +22,7 @@ bool lock_try_shared(struct lock *l);
 void lock_release_shared(struct lock *l);
 
 static inline void lock_take(struct lock *l) {
-    if (UNLIKELY(!l->elided)) {
+    if (!l->elided) {
         lock_take_shared(l);
     }
     ASSERT(!l->held);
@@ -41,7 +40,7 @@ static inline bool lock_try(struct lock *l) {
 static inline void lock_release(struct lock *l) {
     ASSERT(l->held);
     l->held = false;
-    if (UNLIKELY(!l->elided)) {
+    if (!l->elided) {
         lock_release_shared(l);
     }
 }

@@ -1,5 +1,5 @@
-/* What keeps a partition small: the expiry sweep, eviction, and the drain that frees what is large in
- * slices. Under the partition's lock; part_maintain by the owner.
+/* What keeps a partition small: the expiry sweep, eviction, and the drain that frees what is large
+ * in slices. Under the partition's lock; part_maintain by the owner.
  *
  * 1. A call looks at a bounded number of buckets and frees a bounded number of entries.
  * 2. What is in the drain can't be found any more, but is memory until it is freed. */
@@ -177,7 +177,8 @@ static uint64_t candidates(const struct partition *p, unsigned db, const struct 
     return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
 }
 
-/* A database, by chance as likely as its share of the candidates; DATABASES_MAX when there are none. */
+/* A database, by chance as likely as its share of the candidates; DATABASES_MAX when there are
+ * none. */
 static unsigned pick_db(struct partition *p, const struct policy *policy) {
     uint64_t total = 0;
     for (unsigned db = 0; db < DATABASES_MAX; db++) {

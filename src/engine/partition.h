@@ -83,8 +83,8 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
 /* Replaces the value and keeps TTL and origin; the key must exist and be a string. */
 void part_update_string(struct partition *p, unsigned db, const struct key *key,
                         struct slice value);
-/* Makes the string `len` bytes long, zero-filling what is new, marks it raw and returns its bytes to
- * write to. Creates the key if it does not exist. Amortised growth. */
+/* Makes the string `len` bytes long, zero-filling what is new, marks it raw and returns its bytes
+ * to write to. Creates the key if it does not exist. Amortised growth. */
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
                          int64_t now_ms);
 /* False when there was nothing (live); a VALUE_ABSENT entry is dropped and counts as nothing. Large
@@ -104,8 +104,8 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (modulo 4096) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps the
- * other one. */
+ * IDLETIME (modulo 4096) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
+ * the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 /* The other way round, for RESTORE. The key must exist. */

@@ -1,8 +1,6 @@
 /* The eight policies by name; see policy.h. */
 #include "engine/policy.h"
 
-#include "base/assert.h"
-
 static uint64_t random_worth(uint16_t bits, const struct entry *e, int64_t now_s, struct rng *rng) {
     return rng_next(rng);
 }
@@ -14,7 +12,7 @@ static uint64_t ttl_worth(uint16_t bits, const struct entry *e, int64_t now_s, s
 #define LRU_BITS .fresh = policy_lru_fresh, .touch = policy_lru_touch
 #define LFU_BITS .fresh = policy_lfu_fresh, .touch = policy_lfu_touch, .is_lfu = true
 
-static const struct policy policies[EVICT_POLICIES_COUNT] = {
+const struct policy policies[EVICT_POLICIES_COUNT] = {
     [EVICT_NONE] = {LRU_BITS, .worth = policy_lru_worth},
     [EVICT_ALL_LRU] = {LRU_BITS, .worth = policy_lru_worth, .evicts = true},
     [EVICT_ALL_LFU] = {LFU_BITS, .worth = policy_lfu_worth, .evicts = true},
@@ -27,8 +25,3 @@ static const struct policy policies[EVICT_POLICIES_COUNT] = {
                                .volatile_only = true},
     [EVICT_VOLATILE_TTL] = {LRU_BITS, .worth = ttl_worth, .evicts = true, .volatile_only = true},
 };
-
-const struct policy *policy_of(enum evict_policy policy) {
-    ASSERT(policy < EVICT_POLICIES_COUNT);
-    return &policies[policy];
-}

@@ -1,17 +1,18 @@
 #ifndef FOREBAY_ENGINE_POLICY_H
 #define FOREBAY_ENGINE_POLICY_H
 /* What an eviction policy is. It owns the 12 policy bits in an entry's slot (table.h): it says what
- * they are for a new entry, how an access changes them, and what an entry is worth by them. Sampling
- * is the partition's: of the `maxmemory-samples` candidates the one of least worth goes, an expired
- * one before any other. No state of its own; any thread.
+ * they are for a new entry, how an access changes them, and what an entry is worth by them.
+ * Sampling is the partition's: of the `maxmemory-samples` candidates the one of least worth goes,
+ * an expired one before any other. No state of its own; any thread.
  *
- *     family    bits                                   file
- *     lru       access time in seconds, modulo 4096    policy_lru.c     (also random and ttl, so that
- *     lfu       counter:8, minute of last decay:4      policy_lfu.c      OBJECT IDLETIME works)
+ *     family  bits                                 file
+ *     lru     access time in seconds, modulo 4096  policy_lru.c  (random and ttl keep it as well)
+ *     lfu     counter:8, minute of last decay:4    policy_lfu.c
  *
  * Changing the family while running leaves bits of the other until an entry is used again. */
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/assert.h"
 #include "base/rng.h"
 #include "engine/entry.h"
 
@@ -40,7 +41,11 @@ struct policy {
     uint64_t (*worth)(uint16_t bits, const struct entry *e, int64_t now_s, struct rng *rng);
 };
 
-const struct policy *policy_of(enum evict_policy policy);
+extern const struct policy policies[EVICT_POLICIES_COUNT];
+static inline const struct policy *policy_of(enum evict_policy policy) {
+    ASSERT(policy < EVICT_POLICIES_COUNT);
+    return &policies[policy];
+}
 
 uint16_t policy_lru_fresh(int64_t now_s);
 uint16_t policy_lru_touch(uint16_t bits, int64_t now_s, struct rng *rng);

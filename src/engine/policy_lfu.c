@@ -1,5 +1,5 @@
-/* Least frequently used: a counter that grows with the logarithm of the accesses and decays by one a
- * minute, after R. Morris, "Counting large numbers of events in small registers" (1978).
+/* Least frequently used: a counter that grows with the logarithm of the accesses and decays by one
+ * a minute, after R. Morris, "Counting large numbers of events in small registers" (1978).
  *
  *     | minute of the last decay, modulo 16 : 4 | counter : 8 |
  *

@@ -1,6 +1,6 @@
-/* Least recently used: the bits are the second of the last access, modulo 4096. Within one second all
- * are equal, and what was idle for more than 68 minutes may look younger until it is sampled in its
- * oldest phase; what is in use never looks old. */
+/* Least recently used: the bits are the second of the last access, modulo 4096. Within one second
+ * all are equal, and what was idle for more than 68 minutes may look younger until it is sampled in
+ * its oldest phase; what is in use never looks old. */
 #include "engine/policy.h"
 
 #include "engine/table.h"

@@ -1,23 +1,23 @@
 #ifndef FOREBAY_ENGINE_SEGMENT_H
 #define FOREBAY_ENGINE_SEGMENT_H
-/* One segment of a table: a run of buckets, alone responsible for a range of the hash space. Private
- * to table.c, table_check.c and segment.c; the picture of a bucket is in table.h.
+/* One segment of a table: a run of buckets, alone responsible for a range of the hash space.
+ * Private to table.c, table_check.c and segment.c; the picture of a bucket is in table.h.
  *
  *     header | main bucket 0 .. main_count-1 | stash bucket 0 .. stash_count-1 |  -> extra buckets
  *     64 B     one allocation of `lines` cache lines                              (collisions only)
  *
  * 1. An entry lies in its home bucket, or in the next main bucket (cyclically) with SLOT_DISPLACED
  *    set, or in the stash, or among the extra buckets.
- * 2. A main bucket's `overflow` says how many entries at home there lie elsewhere: the low three bits
- *    in the next bucket, the high five in stash and extra. The latter stays at STASHED_MANY once
- *    it was reached, until the segment is built anew.
+ * 2. A main bucket's `overflow` says how many entries at home there lie elsewhere: the low three
+ *    bits in the next bucket, the high five in stash and extra. The latter stays at STASHED_MANY
+ *    once it was reached, until the segment is built anew.
  * 3. Which slot is vacant says the slot (0), not the tag.
  * 4. Extra slots are filled without gaps.
  *
  * Cost: a lookup reads the home bucket; the next one and the stash only as `overflow` says. Extra
- * buckets come up when SEGMENT_LINES_MAX are full and a split is refused (segment depth or directory
- * size at their limits), that is, when keys are made to collide: k of them in one range then cost up
- * to k / 7 cache lines a lookup, and no other segment pays. */
+ * buckets come up when SEGMENT_LINES_MAX are full and a split is refused (segment depth or
+ * directory size at their limits), that is, when keys are made to collide: k of them in one range
+ * then cost up to k / 7 cache lines a lookup, and no other segment pays. */
 #include "base/assert.h"
 #include "base/hash.h"
 #include "engine/table.h"

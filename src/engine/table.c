@@ -1,6 +1,6 @@
 /* Lookup, insertion, removal and walking of the table: see table.h for the structure, segment.h for
- * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or the
- * thread that changes a large hash under the lock of the hash's key. */
+ * the buckets, table_resize.c for growth. Whoever owns the table: under its partition's lock, or
+ * the thread that changes a large hash under the lock of the hash's key. */
 #include "engine/table_internal.h"
 
 #include <string.h>
@@ -157,14 +157,23 @@ static struct bucket *home_bucket(const struct table *t, uint64_t hash) {
     return &word_segment(word)->buckets[home];
 }
 
+/* A function that only prefetches has no effect in the compiler's eyes: gcc 12 with LTO drops calls
+ * of it. The empty asm is an effect. */
+static inline void prefetch(const void *line) {
+    __builtin_prefetch(line);
+    __asm__ volatile("" : : "r"(line));
+}
+
 void table_prefetch_bucket(const struct table *t, uint64_t hash) {
-    __builtin_prefetch(home_bucket(t, hash));
+    prefetch(home_bucket(t, hash));
 }
 
 void table_prefetch_entry(const struct table *t, uint64_t hash) {
     struct bucket *b = home_bucket(t, hash);
     for (uint64_t m = match_tags(b, hash_tag(hash)); m; m &= m - 1) {
-        __builtin_prefetch(slot_entry(b->slots[first_match(m)]));
+        const char *e = (const char *)slot_entry(b->slots[first_match(m)]);
+        prefetch(e);
+        prefetch(e + CACHE_LINE_BYTES); /* the value of most: what follows, the hardware streams */
     }
 }
 
@@ -231,16 +240,21 @@ static void visit_bucket(struct bucket *b, uint64_t displaced, const struct visi
     }
 }
 
-/* The stash does not say whose its entries are: their keys are hashed. */
+/* The stash does not say whose its entries are: their keys are hashed, until all of this home are
+ * found. */
 static void visit_stashed(const struct table *t, struct segment *s, uint32_t home,
                           const struct visit *v) {
-    for (uint32_t i = (uint32_t)s->main_count * BUCKET_SLOTS; i < segment_slots(s); i++) {
+    unsigned stashed = overflow_stashed(s->buckets[home].overflow), found = 0;
+    unsigned wanted = stashed < STASHED_MANY ? stashed : UINT32_MAX;
+    uint32_t slots = segment_slots(s);
+    for (uint32_t i = (uint32_t)s->main_count * BUCKET_SLOTS; i < slots && found < wanted; i++) {
         uint64_t *slot = segment_slot(s, i);
         if (*slot) {
             struct entry *e = slot_entry(*slot);
             uint64_t hash = table_hash(t, entry_key(e));
             if (hash_home(hash, t->prefix_bits + s->depth, s->main_count) == home) {
                 v->fn(v->arg, e, (struct table_ref){slot});
+                found++;
             }
         }
     }

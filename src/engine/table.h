@@ -2,22 +2,22 @@
 #define FOREBAY_ENGINE_TABLE_H
 /* The hash table of entries: extendible hashing over segments of cache-line buckets.
  *
- *   hash, 64 bits:  | partition | directory prefix | position in segment (24 bits) | ... | tag (8) |
+ *   hash, 64 bits:  | partition | directory prefix | position in segment (24) | ... | tag (8) |
  *                     pbits       depth bits
  *
  *   bucket, 64 bytes, one cache line:
- *   | tag0..tag6 | overflow:1 byte |  slot0 .. slot6, 8 bytes each: | flags:4 | policy:12 | ptr:48 | |
+ *   | tag0..tag6 | overflow:8 |  slot0 .. slot6, each | flags:4 | policy:12 | pointer:48 |  |
  *
- * - A segment owns a range of the hash space and has a number of buckets of its own; an entry's home
- *   bucket is (position * buckets) >> 24, so buckets follow hash order and any bucket count works. A
- *   full segment first gets more buckets, in small steps, and splits in two at SEGMENT_BUCKETS_MAX:
- *   memory never doubles and the work of one insert is bounded by one segment (and, when the
- *   directory doubles, by copying 8 bytes a segment or so).
- * - An entry that does not fit its home bucket lies in the next one, with the slot's "displaced" flag
- *   set, or in the segment's stash; both are counted in the home's overflow byte, and a lookup reads
- *   those lines only then. segment.h has the details and what colliding keys can cost.
- * - A cursor (SCAN) is a hash prefix of TABLE_CURSOR_BITS bits: what is there throughout is returned,
- *   whatever splits, grows or moves in between. */
+ * - A segment owns a range of the hash space and has a number of buckets of its own; an entry's
+ *   home bucket is (position * buckets) >> 24, so buckets follow hash order and any bucket count
+ *   works. A full segment first gets more buckets, in small steps, and splits in two at
+ *   SEGMENT_BUCKETS_MAX: memory never doubles and the work of one insert is bounded by one segment
+ *   (and, when the directory doubles, by copying 8 bytes a segment or so).
+ * - An entry that does not fit its home bucket lies in the next one, with the slot's "displaced"
+ *   flag set, or in the segment's stash; both are counted in the home's overflow byte, and a lookup
+ *   reads those lines only then. segment.h has the details and what colliding keys can cost.
+ * - A cursor (SCAN) is a hash prefix of TABLE_CURSOR_BITS bits: what is there throughout is
+ *   returned, whatever splits, grows or moves in between. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/rng.h"
@@ -51,9 +51,9 @@ struct table_ref {
 /* Another hash than hash_bytes, for tests that make keys collide. */
 typedef uint64_t (*table_hash_fn)(uint64_t seed, const void *ptr, size_t len);
 
-/* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's), at
- * most TABLE_PREFIX_BITS_MAX. Keys' hashes are hash_bytes with `seed`: the table computes them again
- * when a segment grows. */
+/* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's),
+ * at most TABLE_PREFIX_BITS_MAX. Keys' hashes are hash_bytes with `seed`: the table computes them
+ * again when a segment grows. */
 struct table *table_create(uint64_t seed, unsigned prefix_bits);
 struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash);
 /* A key with its hash as this table wants it. */
@@ -81,7 +81,8 @@ struct table_ref table_insert(struct table *t, const struct key *key, struct ent
                               uint16_t policy);
 /* Puts `e` (same key) where `ref` stands and returns the old entry, now the caller's. */
 struct entry *table_replace(struct table *t, struct table_ref ref, struct entry *e);
-/* `ref`'s entry is now at `e`, or got or lost its TTL in place. The old address is not looked at. */
+/* `ref`'s entry is now at `e`, or got or lost its TTL in place. The old address is not
+ * looked at. */
 void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
@@ -92,12 +93,12 @@ void table_prefetch_bucket(const struct table *t, uint64_t hash);
 void table_prefetch_entry(const struct table *t, uint64_t hash);
 
 /* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
- * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits of
- * the cursor that stand for the table's prefix are kept as they are. */
+ * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits
+ * of the cursor that stand for the table's prefix are kept as they are. */
 uint64_t table_scan(const struct table *t, uint64_t cursor,
                     void (*fn)(void *arg, struct entry *e, struct table_ref ref), void *arg);
-/* All entries in the order they stand in, while the table does not change. All zero starts; slot NULL
- * ends. */
+/* All entries in the order they stand in, while the table does not change. All zero starts; slot
+ * NULL ends. */
 struct table_iter {
     uint64_t at, sub;
 };
@@ -110,6 +111,7 @@ struct table_ref table_random(const struct table *t, struct rng *rng);
 bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct entry *e),
                  void *arg);
 
-/* Panics unless every invariant holds: counts, tags, homes, displacement, directory. O(n), tests. */
+/* Panics unless every invariant holds: counts, tags, homes, displacement, directory. O(n), for
+ * tests. */
 void table_check(const struct table *t);
 #endif

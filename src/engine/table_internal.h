@@ -3,8 +3,8 @@
 /* The table's own layout, for table.c, table_resize.c and table_check.c alone.
  *
  * Directory: 2^depth words, indexed by the hash bits behind the prefix; a segment of depth d fills
- * 2^(depth - d) words in a row. A word holds all that a lookup needs of a segment, so that its header
- * is not read:   | depth:8 | main buckets:8 | pointer:48 | */
+ * 2^(depth - d) words in a row. A word holds all that a lookup needs of a segment, so that its
+ * header is not read:   | depth:8 | main buckets:8 | pointer:48 | */
 #include "engine/segment.h"
 
 enum {

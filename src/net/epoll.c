@@ -208,11 +208,9 @@ static int on_readable(struct epoll *e, struct conn *conn, struct net_event *eve
     }
     int error = got < 0 ? errno : 0;
     conn->backend_flags |= READ_ENDED;
-    if (error) {
+    if (error) { /* otherwise its interest goes when it is reported again: most are closed before */
         detach(e, conn);
         net_fail(conn, error);
-    } else {
-        set_interest(e, conn, conn->backend_flags & WANT_OUT);
     }
     net_event_fill(event, NET_EVENT_EOF, conn)->error = error;
     return 1;

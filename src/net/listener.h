@@ -8,8 +8,8 @@
  * IPv6, as in redis.conf), with SO_REUSEADDR and, if `reuse_port`, SO_REUSEPORT. -1 on failure. */
 int listener_open_tcp(const char *address, int port, int backlog, bool reuse_port, char *why,
                       size_t why_len);
-/* A unix socket; removes a stale file at `path` first when nobody answers there. `perm` 0 leaves the
- * mode to the umask. -1 on failure. */
+/* A unix socket; removes a stale file at `path` first when nobody answers there. `perm` 0 leaves
+ * the mode to the umask. -1 on failure. */
 int listener_open_unix(const char *path, unsigned perm, int backlog, char *why, size_t why_len);
 
 /* TCP_NODELAY, non-blocking, close-on-exec and, for keepalive_s > 0, TCP keepalive with that idle

@@ -97,7 +97,8 @@ enum net_backend net_backend(const struct net *net);
 /* Starts receiving on a non-blocking `fd`, owned by `conn` from here on. `conn->out` must be
  * initialised; everything else in `conn` is set here. */
 void net_add(struct net *net, struct conn *conn, int fd);
-/* Queues the connection's output for sending at the next net_wait or net_flush. Cheap, idempotent. */
+/* Queues the connection's output for sending at the next net_wait or net_flush. Cheap,
+ * idempotent. */
 void net_send(struct net *net, struct conn *conn);
 /* Starts all queued sends now. net_wait does it by itself. */
 void net_flush(struct net *net);

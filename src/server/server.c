@@ -36,19 +36,19 @@ enum { EXIT_OK = 0, EXIT_START_FAILED = 1 };
 /* Says why the process does not start, on the log and (when that is a file) on stderr. */
 static bool refuse_start(const struct server *s, const char *why) {
     log_warning("%s", why);
-    if (config_text(s->config, "logfile")[0]) {
+    if (config_text(s->initial, "logfile")[0]) {
         fprintf(stderr, "%s\n", why);
     }
     return false;
 }
 
 static bool open_log(struct server *s) {
-    const char *folder = config_text(s->config, "dir"), *file = config_text(s->config, "logfile");
+    const char *folder = config_text(s->initial, "dir"), *file = config_text(s->initial, "logfile");
     if (chdir(folder) != 0) {
         fprintf(stderr, "dir: can't change to '%s': %s\n", folder, strerror(errno));
         return false;
     }
-    log_set_level(log_level_of(config_text(s->config, "loglevel")));
+    log_set_level(log_level_of(config_text(s->initial, "loglevel")));
     if (!log_open(file)) {
         fprintf(stderr, "logfile: can't open '%s': %s\n", file, strerror(errno));
         return false;
@@ -68,16 +68,16 @@ static void identify(struct server *s) {
     make_run_id(s->run_id);
     ssize_t len = readlink("/proc/self/exe", s->executable, sizeof s->executable - 1);
     s->executable[len > 0 ? len : 0] = '\0';
-    s->shards = (uint32_t)config_int(s->config, "shards");
+    s->shards = (uint32_t)config_int(s->initial, "shards");
     if (s->shards == 0) {
         s->shards = MIN(limits_cores(), LIMITS_SHARDS_MAX);
     }
-    uint32_t wanted = (uint32_t)config_int(s->config, "maxclients");
+    uint32_t wanted = (uint32_t)config_int(s->initial, "maxclients");
     uint32_t granted = limits_raise_files(wanted);
     atomic_store(&s->maxclients, granted);
     log_warning("oO0OoO0OoO0Oo Forebay is starting oO0OoO0OoO0Oo");
     log_notice("Forebay %s, 64 bit, standalone mode, port %lld, %u shard%s, PID: %d",
-               FOREBAY_VERSION, (long long)config_int(s->config, "port"), s->shards,
+               FOREBAY_VERSION, (long long)config_int(s->initial, "port"), s->shards,
                s->shards == 1 ? "" : "s", (int)getpid());
     if (granted < wanted) {
         log_warning("You requested maxclients of %u, but the limit of open files allows %u: "
@@ -87,23 +87,23 @@ static void identify(struct server *s) {
 }
 
 static bool make_store(struct server *s, struct shard_group *group) {
-    const char *url = config_text(s->config, "store");
+    const char *url = config_text(s->initial, "store");
     if (!url[0]) {
-        return s->config->maps_count == 0 ||
+        return s->initial->maps_count == 0 ||
                refuse_start(s, "map: there are mappings, but no 'store' is configured");
     }
     struct store_params params = {
-        .pool = (uint32_t)config_int(s->config, "store-pool"),
-        .timeout_ms = config_int(s->config, "store-timeout"),
+        .pool = (uint32_t)config_int(s->initial, "store-pool"),
+        .timeout_ms = config_int(s->initial, "store-timeout"),
     };
     snprintf(params.url, sizeof params.url, "%s", url);
     snprintf(params.password_file, sizeof params.password_file, "%s",
-             config_text(s->config, "store-password-file"));
+             config_text(s->initial, "store-password-file"));
     struct resp_args words = {0};
     char *unescaped = NULL;
     struct option_breaker breaker;
     bool parsed =
-        inline_split(slice_str(config_text(s->config, "store-breaker")), &words, &unescaped) &&
+        inline_split(slice_str(config_text(s->initial, "store-breaker")), &words, &unescaped) &&
         option_parse_breaker(words.v, words.count, &breaker);
     ASSERT(parsed && !unescaped); /* canonical */
     resp_args_free(&words);
@@ -118,8 +118,8 @@ static bool make_store(struct server *s, struct shard_group *group) {
 
 /* Mappings against the database: what does not hold is refused, what cannot be checked is not. */
 static bool check_maps(struct server *s) {
-    for (uint32_t i = 0; i < s->config->maps_count; i++) {
-        const struct config_map *m = &s->config->maps[i];
+    for (uint32_t i = 0; i < s->initial->maps_count; i++) {
+        const struct config_map *m = &s->initial->maps[i];
         char why[OPTION_WHY_CHARS_MAX] = "";
         enum store_check result = store_check_mapping(s->store, m->map, why, sizeof why);
         if (result == STORE_CHECK_UNREACHABLE) {
@@ -146,11 +146,11 @@ static enum net_backend backend_of(const char *word) {
 static void make_group(struct server *s) {
     struct shards_params params = {
         .count = s->shards,
-        .backend = backend_of(config_text(s->config, "net")),
-        .pin = config_bool(s->config, "pin-shards"),
+        .backend = backend_of(config_text(s->initial, "net")),
+        .pin = config_bool(s->initial, "pin-shards"),
         .ks = s->ks,
         .commands = s->commands,
-        .settings = settings_make(s->config, atomic_load(&s->maxclients)),
+        .settings = settings_make(s->initial, atomic_load(&s->maxclients)),
         .host_ctx = s,
     };
     for (uint32_t i = 0; i < s->shards; i++) {
@@ -164,7 +164,7 @@ static void make_group(struct server *s) {
 }
 
 static bool write_pidfile(struct server *s) {
-    const char *path = config_text(s->config, "pidfile");
+    const char *path = config_text(s->initial, "pidfile");
     if (!path[0]) {
         return true;
     }
@@ -188,7 +188,7 @@ static void announce(struct server *s) {
         log_notice("Running on %s", uring ? "io_uring" : "epoll");
     }
     log_notice("Server initialized");
-    if (config_int(s->config, "port") != 0) {
+    if (config_int(s->initial, "port") != 0) {
         log_notice("Ready to accept connections tcp");
     }
     if (s->owns_unixsocket) {
@@ -212,10 +212,10 @@ static bool start(struct server *s) {
         return false;
     }
     shards_set_store(s->group, s->store);
+    s->startup_bytes = (uint64_t)mem_used_bytes();
     if (!shards_start(s->group, why, sizeof why)) {
         return refuse_start(s, why);
     }
-    s->startup_bytes = (uint64_t)mem_used_bytes();
     return write_pidfile(s);
 }
 
@@ -258,9 +258,10 @@ static void stop(struct server *s, bool started) {
     keyspace_destroy(s->ks);
     command_table_destroy(s->commands);
     if (s->owns_pidfile) {
-        unlink(config_text(s->config, "pidfile"));
+        unlink(config_text(s->initial, "pidfile"));
     }
     config_destroy(s->config);
+    config_destroy(s->initial);
     close(s->stop_fd);
     pthread_mutex_destroy(&s->config_lock);
     pthread_mutex_destroy(&s->base_lock);
@@ -296,6 +297,7 @@ int server_run(struct config *config) {
     mem_thread_register();
     struct server *s = mem_zalloc(sizeof *s);
     s->config = config;
+    s->initial = config_copy(config);
     s->started_us = clock_mono_us();
     s->stop_fd = eventfd(0, EFD_CLOEXEC);
     ASSERT(signals_fd >= 0 && s->stop_fd >= 0);

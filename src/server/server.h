@@ -18,6 +18,7 @@ enum {
 struct server {
     pthread_mutex_t config_lock; /* CONFIG of one client at a time, of any shard */
     struct config *config;       /* (config_lock) */
+    struct config *initial;      /* as it was at start; never changes, so any thread may read it */
     _Atomic uint32_t maxclients; /* what descriptors allow */
     uint32_t shards;
     struct keyspace *ks;
@@ -34,7 +35,6 @@ struct server {
     /* Written before the shards start: */
     char run_id[SERVER_RUN_ID_CHARS + 1];
     char executable[SERVER_PATH_BYTES_MAX];
-    char folder[SERVER_PATH_BYTES_MAX]; /* where relative paths begin: `dir` */
     uint64_t startup_bytes;
     int64_t started_us;                 /* monotonic */
     bool owns_unixsocket, owns_pidfile; /* made by this process: removed at the end */

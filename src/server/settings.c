@@ -66,7 +66,6 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     ASSERT(strlen(password) < sizeof s->requirepass);
     strcpy(s->requirepass, password);
     s->protected_mode = config_bool(c, "protected-mode");
-    s->bound_explicitly = config_given(c, "bind");
     s->debug_enabled = strcmp(config_text(c, "enable-debug-command"), "yes") == 0;
     s->debug_local = strcmp(config_text(c, "enable-debug-command"), "local") == 0;
     s->maxclients = maxclients;

@@ -29,7 +29,8 @@ static void add_shard(const struct stats *s, struct totals *out) {
     out->auth_failures += stat_get(&s->auth_failures);
     out->loops += stat_get(&s->loops);
     out->parked += stat_get(&s->parked_now);
-    out->row_hits += stat_get(&s->row_hits);
+    uint64_t found = stat_get(&s->row_hits), waited = stat_get(&s->row_waited);
+    out->row_hits += found - MIN(found, waited); /* a row is waited for before it is found */
     out->row_misses += stat_get(&s->row_misses);
     out->row_joins += stat_get(&s->row_joins);
     out->row_fills += stat_get(&s->row_fills);

@@ -18,10 +18,9 @@ static void refuse(struct shard *sh, int fd, struct slice error) {
     close(fd);
 }
 
-/* Protected mode: without a password and without an explicit `bind`, only this machine may connect. */
+/* Protected mode: without a password only this machine may connect, whatever `bind` says. */
 static bool is_protected_from(const struct settings *settings, int fd) {
-    return settings->protected_mode && !settings->bound_explicitly && !settings->requirepass[0] &&
-           !socket_peer_is_loopback(fd);
+    return settings->protected_mode && !settings->requirepass[0] && !socket_peer_is_loopback(fd);
 }
 
 static uint32_t least_connected(struct shard_group *g, uint32_t own) {
@@ -65,9 +64,10 @@ void accept_fd(struct shard *sh, int fd) {
     if (is_protected_from(settings, fd)) {
         atomic_fetch_sub(&g->connections_total, 1);
         refuse(sh, fd,
-               SLICE("-DENIED Forebay is in protected mode: no password is set and no address was "
-                     "bound on purpose, so only this machine may connect. To connect from elsewhere "
-                     "set a password (requirepass), or bind an address, or set protected-mode no.\r\n"));
+               SLICE("-DENIED Forebay is running in protected mode because protected mode is on "
+                     "and no password is set. In this mode connections are only accepted from the "
+                     "loopback interface. Set a password (requirepass), or set protected-mode "
+                     "no.\r\n"));
         return;
     }
     stat_add(&sh->stats.connections_accepted, 1);

@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "net/listener.h"
 
-enum { IDLE_SCAN_PERIOD_US = 1000 * 1000 };
+enum {
+    IDLE_SCAN_PERIOD_US = 1000 * 1000,
+    OUTPUT_STUCK_S = 60,
+};
 
 struct session *session_create(struct shard *sh, int fd) {
     struct session *s = mem_zalloc(sizeof *s);
@@ -20,8 +23,14 @@ struct session *session_create(struct shard *sh, int fd) {
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* and stays so if a password is set later */
+    }
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
+    }
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* it stays so when a password is set later */
     }
     hmap_insert(&sh->sessions_by_id, &s->by_id, s->client.id);
     pthread_mutex_lock(&sh->registry);
@@ -44,7 +53,6 @@ void session_close(struct session *s) {
     pthread_mutex_lock(&sh->registry);
     list_remove(&s->all);
     pthread_mutex_unlock(&sh->registry);
-    sh->sessions_count--;
     stat_add(&sh->stats.connections_now, (uint64_t)-1);
     atomic_fetch_sub(&sh->group->connections[sh->index], 1);
     atomic_fetch_sub(&sh->group->connections_total, 1);
@@ -54,6 +62,7 @@ void session_close(struct session *s) {
 
 void session_free(struct session *s) {
     ASSERT(s->state == SESSION_CLOSED && !s->in_batch);
+    s->shard->sessions_count--;
     resp_parser_reset(&s->parser);
     buf_free(&s->in);
     chain_clear(&s->conn.out);
@@ -90,12 +99,6 @@ static void close_over_limit(struct session *s, const char *why) {
     session_close(s);
 }
 
-/* Where a client's requests begin to wait for it to read: below the hard limit, if there is one. */
-static size_t pause_bytes(const struct settings *settings) {
-    uint64_t hard = settings->output_hard_bytes;
-    return hard && hard / 2 < OUTPUT_PAUSE_BYTES ? hard / 2 : OUTPUT_PAUSE_BYTES;
-}
-
 bool session_check_output(struct session *s) {
     const struct settings *settings = s->shard->env.settings;
     size_t len = s->conn.out.len_bytes;
@@ -106,7 +109,8 @@ bool session_check_output(struct session *s) {
         close_over_limit(s, "output is over the hard limit");
         return false;
     }
-    if (len <= pause_bytes(settings) || s->state != SESSION_RUNNING) {
+    /* Who has a hard limit is served up to it, as on Redis: waiting would keep him below it for ever. */
+    if (settings->output_hard_bytes || len <= OUTPUT_PAUSE_BYTES || s->state != SESSION_RUNNING) {
         return true;
     }
     net_send(s->shard->net, &s->conn);
@@ -115,18 +119,20 @@ bool session_check_output(struct session *s) {
     return false;
 }
 
-/* A client that leaves its output lying: over the soft limit for too long, or not a byte taken. */
+/* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output
+ * of which not a byte was taken for OUTPUT_STUCK_S. */
 static void check_stuck(struct shard *sh, struct session *s) {
     const struct settings *settings = sh->env.settings;
     size_t len = s->conn.out.len_bytes;
     bool over = settings->output_soft_bytes && len > settings->output_soft_bytes;
     bool still = len > 0 && len == s->output_stuck_len && s->state >= SESSION_WAITS_OUTPUT;
+    int64_t limit_us = (int64_t)(over ? settings->output_soft_s : OUTPUT_STUCK_S) * 1000000;
     s->output_stuck_len = len;
-    if ((!over && !still) || settings->output_soft_s == 0) {
+    if (!over && !still) {
         s->output_stuck_us = 0;
     } else if (s->output_stuck_us == 0) {
         s->output_stuck_us = sh->env.now_us;
-    } else if (sh->env.now_us - s->output_stuck_us > (int64_t)settings->output_soft_s * 1000000) {
+    } else if (sh->env.now_us - s->output_stuck_us >= limit_us) {
         close_over_limit(s, "it does not read its replies");
     }
 }
@@ -251,7 +257,12 @@ static bool host_client_is_local(struct env *env, struct client *client) {
     return socket_peer_is_loopback(CONTAINER_OF(client, struct session, client)->conn.fd);
 }
 
+static void host_set_active_expire(struct env *env, bool on) {
+    atomic_store(&shard_of(env)->group->no_active_expire, !on);
+}
+
 void clients_fill_host(struct host_ops *host) {
+    host->set_active_expire = host_set_active_expire;
     host->clients_visit = host_clients_visit;
     host->client_describe = host_client_describe;
     host->client_set_text = host_client_set_text;

@@ -1,11 +1,12 @@
-/* Row loads in flight. A load belongs to its key's partition while it runs, so that every shard that
- * misses the key meanwhile joins it; it completes on the shard that started it.
+/* Row loads in flight. A load belongs to its key's partition while it runs, so that every shard
+ * that misses the key meanwhile joins it; it completes on the shard that started it.
  *
  *   miss -> load_join -> (batch ends) load_submit -> store -> [worker] MESSAGE_LOADED
- *        -> load_complete: fill under the fence -> waiters: park_load_done, here or by MESSAGE_RESUME
+ *        -> load_complete: fill under the fence -> waiters: park_load_done, here or
+ *           by MESSAGE_RESUME
  *
- * 1. A fill stores nothing unless the fence and the mapping's generation are what they were when the
- *    load was asked for (STORE.md section 3); it then only answers those who asked.
+ * 1. A fill stores nothing unless the fence and the mapping's generation are what they were when
+ *    the load was asked for (STORE.md section 3); it then only answers those who asked.
  * 2. Who asks after the fence moved does not join: a new load takes the old one's place in the map.
  * 3. The result is written before the waiters are told and never changes after. */
 #include "shard/session.h"

@@ -84,6 +84,7 @@ static void reset_stats(struct shard *sh) {
         &s->connections_rejected, &s->clients_closed_output, &s->clients_closed_query,
         &s->clients_closed_idle, &s->protocol_errors,   &s->error_replies,
         &s->auth_failures,   &s->row_hits,              &s->row_misses,
+        &s->row_waited,
         &s->row_joins,       &s->row_fills,             &s->row_fills_refused,
         &s->row_errors,      &s->row_timeouts};
     for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
@@ -226,16 +227,17 @@ static void run_resumed(struct shard *sh) {
     list_splice(&sh->runnable, &now);
 }
 
-/* One partition's step of expiry and freeing; each owned one gets its turn a cron period, and another
- * at once while it has more to do. */
+/* One partition's step of expiry and freeing; each owned one gets its turn a cron period, and
+ * another at once while it has more to do. */
 static void maintain(struct shard *sh) {
     struct keyspace *ks = sh->env.ks;
+    bool sweeps = !atomic_load_explicit(&sh->group->no_active_expire, memory_order_relaxed);
     while (sh->maintain_left > 0) {
         struct partition *p = ks->partitions[sh->maintain_next];
         bool more = false;
         if (p->owner == sh->index) {
             lock_take(&p->lock);
-            more = part_maintain(p, sh->env.now_ms, MAINTAIN_SLOTS);
+            more = part_maintain(p, sh->env.now_ms, sweeps ? MAINTAIN_SLOTS : 0);
             lock_release(&p->lock);
         }
         if (!more) {

@@ -36,7 +36,8 @@ void mailbox_init(struct mailbox *m);
 /* Any thread. `message` is the mailbox's until taken. */
 void mailbox_post(struct mailbox *m, struct message *message);
 /* Makes a message on the heap and posts it. Any thread. */
-void mailbox_send(struct mailbox *m, enum message_type type, int fd, uint64_t session_id, void *ptr);
+void mailbox_send(struct mailbox *m, enum message_type type, int fd, uint64_t session_id,
+                  void *ptr);
 /* The owner: the next message, NULL when there is none. */
 struct message *mailbox_take(struct mailbox *m);
 /* The owner, before it waits: true when it may sleep. After waiting: mailbox_awake. */

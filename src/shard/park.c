@@ -2,12 +2,12 @@
  * pipeline feeds that again, beginning with the command that parked.
  *
  * Rows: the command that missed needs some rows (rows_needed counts the pending ones); those behind
- * it in its pipeline are asked for at the same time (the window), so that a pipeline of misses costs
- * one round trip. Outcomes stay in s->rows until the window's commands have run.
+ * it in its pipeline are asked for at the same time (the window), so that a pipeline of misses
+ * costs one round trip. Outcomes stay in s->rows until the window's commands have run.
  *
  * 1. A session is on at most one queue (runnable, paused), told by its state.
- * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by id,
- *    its row by the load's address. */
+ * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by
+ *    id, its row by the load's address. */
 #include "shard/session.h"
 
 #include "base/mem.h"
@@ -65,8 +65,8 @@ static void forget_rows(struct session *s) {
     s->window = s->rows_needed = 0;
 }
 
-/* Asks for the rows of env->misses. A row that the command needs (not only one behind it) is counted
- * in rows_needed. */
+/* Asks for the rows of env->misses. A row that the command needs (not only one behind it) is
+ * counted in rows_needed. */
 static void ask_for_misses(struct session *s, bool needed) {
     struct env *env = &s->shard->env;
     for (uint32_t i = 0; i < env->misses_count; i++) {
@@ -133,6 +133,7 @@ static void settle_row(struct session *s, struct row *r, const struct load *l) {
     r->entry = l->entry;
     r->error = l->error;
     if (l->state == ROW_LOADED && !l->entry) {
+        stat_add(&s->shard->stats.row_waited, 1);
         drop_row(s, r);
     }
 }

@@ -1,7 +1,8 @@
 /* The way of a request, top to bottom:
  *
- *   bytes -> pipeline_receive -> parse_batch -> prepare (look up the command, hash, prefetch buckets)
- *         -> pipeline_run: prefetch entries -> execute (check, lock, call, unlock) -> settle -> net_send
+ *   bytes -> pipeline_receive -> parse_batch -> prepare (find the command, hash, prefetch buckets)
+ *         -> pipeline_run (prefetch entries) -> execute (check, lock, call, unlock)
+ *         -> settle -> net_send
  *
  * A batch takes requests of many connections before it executes any, so that their cache misses
  * overlap. Requests borrow their bytes: from a receive buffer, or from the session's `in`.
@@ -255,6 +256,11 @@ static void settle(struct shard *sh, struct session *s) {
     }
     keep_rest(s);
     count_output(sh, s);
+    size_t hard = sh->env.settings->output_hard_bytes;
+    if (UNLIKELY(hard && s->conn.out.len_bytes > hard) && !session_check_output(s) &&
+        s->state == SESSION_CLOSED) {
+        return;
+    }
     if (s->conn.out.len_bytes) {
         net_send(sh->net, &s->conn);
     }
@@ -332,6 +338,7 @@ void pipeline_run(struct shard *sh) {
 static void feed(struct shard *sh, struct session *s, struct slice src) {
     s->src = src;
     s->parsed = s->done = 0;
+    atomic_store_explicit(&s->client.query_bytes, src.len, memory_order_relaxed);
     touch(&sh->batch, s);
     sh->feeding = s;
     parse_batch(sh, s);

@@ -120,7 +120,7 @@ struct shard {
     struct hmap sessions_by_id;
     pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
     struct list sessions;
-    uint32_t sessions_count;
+    uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
     const struct settings *retired[8]; /* replaced during this batch, released after it */
@@ -147,9 +147,10 @@ struct shard_group {
     _Atomic uint32_t connections_total;
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
+    _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
     double ticks_per_us;
     char backend_why[256];
-    enum net_backend backend;
+    _Atomic enum net_backend backend; /* of all shards; written by each as it starts */
     /* start-up: the shards report here */
     pthread_mutex_t start_mutex;
     pthread_cond_t start_cond;

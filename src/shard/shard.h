@@ -1,7 +1,7 @@
 #ifndef FOREBAY_SHARD_SHARD_H
 #define FOREBAY_SHARD_SHARD_H
-/* The shards of a process, as the server sees them. Unless said otherwise: called by the thread that
- * made them. */
+/* The shards of a process, as the server sees them. Unless said otherwise: called by the thread
+ * that made them. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "command/dispatch.h"
@@ -32,10 +32,11 @@ struct shards_params {
 struct shard_group *shards_create(const struct shards_params *params);
 /* store_create's completion; `ctx` is the group. Any thread. */
 void shards_store_complete(void *ctx, struct store_request *list);
-/* Before shards_start; NULL = no store. The store must live until shards_stop has returned; stop the
- * shards first, then destroy the store, then shards_destroy. */
+/* Before shards_start; NULL = no store. The store must live until shards_stop has returned; stop
+ * the shards first, then destroy the store, then shards_destroy. */
 void shards_set_store(struct shard_group *g, struct store *store);
-/* Starts the threads and waits until each is ready. False with the reason in `why`: none runs then. */
+/* Starts the threads and waits until each is ready. False with the reason in `why`: none runs
+ * then. */
 bool shards_start(struct shard_group *g, char *why, size_t why_len);
 /* Graceful: no new connections, running batches finish, replies are flushed for at most `grace_ms`,
  * then connections are closed and the threads joined. */
@@ -43,8 +44,8 @@ void shards_stop(struct shard_group *g, int64_t grace_ms);
 /* Takes NULL. */
 void shards_destroy(struct shard_group *g);
 
-/* New settings for all shards, picked up between batches; by the calling shard (`env`, NULL when the
- * caller is none) at once. Takes over one reference. Any thread. */
+/* New settings for all shards, picked up between batches; by the calling shard (`env`, NULL when
+ * the caller is none) at once. Takes over one reference. Any thread. */
 void shards_publish(struct shard_group *g, struct env *env, struct settings *settings);
 
 /* For statistics; any thread. */

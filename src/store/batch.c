@@ -1,9 +1,9 @@
 /* One query's worth of requests.
  *
- * 1. A row answers a request only if its key columns' text is the placeholders', byte for byte: under
- *    a case-insensitive or padding collation the database also returns rows that are not meant.
- * 2. A value that the database refuses (a character its column's set does not have) fails alone: the
- *    batch is halved until the guilty ones stand alone, BATCH_QUERIES_MAX queries at most.
+ * 1. A row answers a request only if its key columns' text is the placeholders', byte for byte:
+ * under a case-insensitive or padding collation the database also returns rows that are not meant.
+ * 2. A value that the database refuses (a character its column's set does not have) fails alone:
+ * the batch is halved until the guilty ones stand alone, BATCH_QUERIES_MAX queries at most.
  * 3. Duplicates are each answered, with copies of their own. */
 #include "store/batch.h"
 

@@ -28,10 +28,10 @@ struct batch {
     uint32_t asked_count;
     uint16_t asked[STORE_BATCH_KEYS_MAX]; /* index of the request */
     struct schema_key keys[STORE_BATCH_KEYS_MAX];
-    uint16_t slots[BATCH_SLOTS];          /* 1 + index into asked; 0 = the chain's end */
+    uint16_t slots[BATCH_SLOTS]; /* 1 + index into asked; 0 = the chain's end */
     uint16_t next[STORE_BATCH_KEYS_MAX];
 
-    uint32_t queries;                     /* of the last loads, since batch_reset */
+    uint32_t queries; /* of the last loads, since batch_reset */
     uint32_t queries_us[BATCH_QUERIES_MAX * 4];
 };
 

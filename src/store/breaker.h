@@ -1,7 +1,8 @@
 #ifndef FOREBAY_STORE_BREAKER_H
 #define FOREBAY_STORE_BREAKER_H
-/* Circuit breaker: after `errors` failures within `window_us` nothing passes for `open_us`; then one
- * caller passes as a probe, and its outcome decides. No thread of its own: the store's lock guards it. */
+/* Circuit breaker: after `errors` failures within `window_us` nothing passes for `open_us`; then
+ * one caller passes as a probe, and its outcome decides. No thread of its own: the store's lock
+ * guards it. */
 #include <stdbool.h>
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 #ifndef FOREBAY_STORE_DRIVER_H
 #define FOREBAY_STORE_DRIVER_H
-/* The contract between the pool and a kind of database. A connection belongs to one worker's thread;
- * only `interrupt` is called from another, and only while the connection is open.
+/* The contract between the pool and a kind of database. A connection belongs to one worker's
+ * thread; only `interrupt` is called from another, and only while the connection is open.
  *
  * 1. A driver selects a schema's `select` list and hands out each row's cells in that order, the
  *    database's own text of each value.
@@ -20,7 +20,7 @@ struct store_conn; /* each driver's own */
 
 enum driver_status {
     DRIVER_OK,
-    DRIVER_DOWN,        /* no connection, or it was lost */
+    DRIVER_DOWN, /* no connection, or it was lost */
     DRIVER_TIMEOUT,
     DRIVER_REJECT,      /* the database refused the statement */
     DRIVER_REJECT_DATA, /* ... for the sake of one of the values: fewer values may pass */

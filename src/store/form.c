@@ -1,8 +1,9 @@
 /* Rows into values. Any thread; no state.
  *
  * 1. hash and string: the database's own text, NULL left out.
- * 2. json: an object in the mapping's column order, and valid JSON whatever the columns hold: numbers
- *    bare where JSON has such a number, JSON columns as they are, what is not UTF-8 in base64. */
+ * 2. json: an object in the mapping's column order, and valid JSON whatever the columns hold:
+ * numbers bare where JSON has such a number, JSON columns as they are, what is not UTF-8 in base64.
+ */
 #include "store/form.h"
 
 #include "base/assert.h"
@@ -99,8 +100,8 @@ static void append_number(struct buf *b, struct slice s) {
 }
 
 static size_t skip_space(struct slice s, size_t at) {
-    while (at < s.len && (s.ptr[at] == ' ' || s.ptr[at] == '\t' || s.ptr[at] == '\n' ||
-                          s.ptr[at] == '\r')) {
+    while (at < s.len &&
+           (s.ptr[at] == ' ' || s.ptr[at] == '\t' || s.ptr[at] == '\n' || s.ptr[at] == '\r')) {
         at++;
     }
     return at;

@@ -242,8 +242,8 @@ static bool parse_table(struct parse *p, struct slice v) {
 /* What the design names and this version does not have is told apart from a misspelling. */
 static bool refuse_option(struct parse *p, struct slice option, struct slice v) {
     const struct slice later[] = {SLICE("write"), SLICE("refresh"), SLICE("stale"), SLICE("field"),
-                                  SLICE("value"), SLICE("member"), SLICE("score"), SLICE("expire"),
-                                  SLICE("min"), SLICE("max")};
+                                  SLICE("value"), SLICE("member"),  SLICE("score"), SLICE("expire"),
+                                  SLICE("min"),   SLICE("max")};
     for (size_t i = 0; i < ARRAY_COUNT(later); i++) {
         if (slice_eq(option, later[i])) {
             return REFUSE(p, "%.*s=%.*s: the option %.*s= is not in this version",
@@ -254,8 +254,15 @@ static bool refuse_option(struct parse *p, struct slice option, struct slice v) 
                   SLICE_FMT(option));
 }
 
-enum option { OPTION_TABLE, OPTION_AS, OPTION_COLUMNS, OPTION_TTL, OPTION_JITTER, OPTION_ABSENT,
-              OPTION_NONE };
+enum option {
+    OPTION_TABLE,
+    OPTION_AS,
+    OPTION_COLUMNS,
+    OPTION_TTL,
+    OPTION_JITTER,
+    OPTION_ABSENT,
+    OPTION_NONE
+};
 
 static enum option find_option(struct slice name) {
     const struct slice names[] = {SLICE("table"), SLICE("as"),     SLICE("columns"),

@@ -5,7 +5,8 @@
  *     map product  product:{id}  table=products  as=hash  ttl=1h jitter=10% absent=30s
  *
  * Placeholders are the key columns, in the table's terms; literals may stand before, between and
- * behind them. A placeholder takes at least one byte, as few as possible, the last one all the rest. */
+ * behind them. A placeholder takes at least one byte, as few as possible, the last one all the
+ * rest. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -30,7 +31,7 @@ struct mapping {
     char *columns[MAPPING_COLUMNS_MAX];               /* columns=..., else none: all */
     uint32_t columns_count;
     char *key_columns[MAPPING_KEY_COLUMNS_MAX];
-    struct slice literals[MAPPING_KEY_COLUMNS_MAX + 1]; /* before, between, behind the placeholders */
+    struct slice literals[MAPPING_KEY_COLUMNS_MAX + 1]; /* before, between, behind them */
     uint32_t key_columns_count;
     int64_t ttl_ms;          /* of a filled copy; default 1h */
     uint32_t jitter_percent; /* the TTL is shortened by up to this share, at random; default 10 */

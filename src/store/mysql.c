@@ -1,5 +1,5 @@
-/* The MySQL and MariaDB driver, on libmariadb's blocking calls. One worker's thread, but `interrupt`,
- * which shuts the socket down so that the call in progress fails at once.
+/* The MySQL and MariaDB driver, on libmariadb's blocking calls. One worker's thread, but
+ * `interrupt`, which shuts the socket down so that the call in progress fails at once.
  *
  * 1. Reads are plain statements under autocommit and READ COMMITTED: no snapshot is ever left open.
  * 2. Statements are prepared by number of keys (powers of two) and kept; keys are bound, never
@@ -99,6 +99,21 @@ static void set_options(MYSQL *my, const struct store_url *url, int64_t timeout_
     if (url->ca[0]) {
         mysql_options(my, MYSQL_OPT_SSL_CA, url->ca);
     }
+    if (!verify) {
+        /* None that would hand the password itself to whoever answers. */
+        mysql_options(my, MARIADB_OPT_RESTRICTED_AUTH,
+                      "mysql_native_password,caching_sha2_password,sha256_password,client_ed25519");
+    }
+}
+
+/* libmariadb goes on in plain text where the server offers no TLS, MYSQL_OPT_SSL_ENFORCE or not. */
+static bool is_as_secret_as_asked(MYSQL *my, const struct store_url *url,
+                                  struct driver_error *error) {
+    if (url->tls == STORE_TLS_OFF || mysql_get_ssl_cipher(my)) {
+        return true;
+    }
+    snprintf(error->text, sizeof error->text, "the server does not offer TLS, as tls= asks for");
+    return false;
 }
 
 static bool set_session(MYSQL *my) {
@@ -114,13 +129,17 @@ static enum driver_status open_conn(const struct store_url *url, int64_t timeout
     c->my = mysql_init(NULL);
     ASSERT(c->my);
     set_options(c->my, url, timeout_ms);
-    bool open = mysql_real_connect(c->my, url->host[0] ? url->host : NULL, url->user,
-                                   url->password, url->database, url->port,
-                                   url->socket[0] ? url->socket : NULL, 0) != NULL;
+    bool open = mysql_real_connect(c->my, url->host[0] ? url->host : NULL, url->user, url->password,
+                                   url->database, url->port, url->socket[0] ? url->socket : NULL,
+                                   0) != NULL;
     if (!open || !set_session(c->my)) {
         enum driver_status status = fail(c, error);
         close_conn(c);
         return status == DRIVER_TIMEOUT ? status : DRIVER_DOWN;
+    }
+    if (!is_as_secret_as_asked(c->my, url, error)) {
+        close_conn(c);
+        return DRIVER_DOWN;
     }
     c->fd = (int)mysql_get_socket(c->my);
     snprintf(c->server, sizeof c->server, "%s", mysql_get_server_info(c->my));
@@ -198,8 +217,7 @@ static void bind_value(struct store_conn *c, uint32_t at, const struct schema_ke
     case SCHEMA_KEY_TEXT:
     case SCHEMA_KEY_UUID:
     case SCHEMA_KEY_BINARY:
-        b->buffer_type =
-            column->kind == SCHEMA_KEY_BINARY ? MYSQL_TYPE_BLOB : MYSQL_TYPE_STRING;
+        b->buffer_type = column->kind == SCHEMA_KEY_BINARY ? MYSQL_TYPE_BLOB : MYSQL_TYPE_STRING;
         b->buffer = (void *)(uintptr_t)value->text.ptr;
         b->buffer_length = c->parameter_lengths[at] = value->text.len;
         b->length = &c->parameter_lengths[at];

@@ -1,8 +1,8 @@
 /* Reads a table's columns and unique indexes from information_schema, and puts the schema together.
  *
- * 1. Prepared statements bring numbers and times in binary, and the client library's text of them is
- *    not the server's. What has no text form on the wire is selected as CONCAT(column): the server's
- *    own text, as its text protocol would give it.
+ * 1. Prepared statements bring numbers and times in binary, and the client library's text of them
+ * is not the server's. What has no text form on the wire is selected as CONCAT(column): the
+ * server's own text, as its text protocol would give it.
  * 2. Names in these queries are the config's, never a client's; they are escaped all the same. */
 #include "store/mysql_check.h"
 
@@ -129,8 +129,8 @@ static bool set_integer(struct schema_found *f, const char *type, const char *fu
     static const struct {
         const char *type;
         unsigned bits;
-    } integers[] = {{"tinyint", 8}, {"smallint", 16}, {"mediumint", 24}, {"int", 32},
-                    {"bigint", 64}};
+    } integers[] = {
+        {"tinyint", 8}, {"smallint", 16}, {"mediumint", 24}, {"int", 32}, {"bigint", 64}};
     for (size_t i = 0; i < ARRAY_COUNT(integers); i++) {
         if (strcmp(type, integers[i].type) != 0) {
             continue;
@@ -156,20 +156,32 @@ static uint32_t highest_code_point(const char *charset) {
     if (strcmp(charset, "ascii") == 0) {
         return 0x7f;
     }
+    if (strcmp(charset, "latin1") == 0) {
+        return 0x2122; /* the highest that Windows-1252, which MySQL means by it, can write */
+    }
     return is_one_of(charset, basic_plane) ? 0xffff : 0x10ffff;
 }
 
 /* A row of information_schema.COLUMNS: type, full type, length in characters, in bytes, charset. */
 static void set_type(struct schema_found *f, MYSQL_ROW row) {
-    static const char *const text[] = {"char", "varchar", "tinytext", "text", "mediumtext",
-                                       "longtext", NULL};
-    static const char *const binary[] = {"binary", "varbinary", "tinyblob", "blob", "mediumblob",
-                                         "longblob", NULL};
+    static const char *const text[] = {"char",       "varchar",  "tinytext", "text",
+                                       "mediumtext", "longtext", NULL};
+    static const char *const binary[] = {"binary",     "varbinary", "tinyblob", "blob",
+                                         "mediumblob", "longblob",  NULL};
     static const char *const numbers[] = {"float", "double", "year", NULL};
     static const char *const times[] = {"date", "time", "datetime", "timestamp", NULL};
-    static const char *const bytes[] = {"bit", "geometry", "point", "linestring", "polygon",
-                                        "multipoint", "multilinestring", "multipolygon",
-                                        "geometrycollection", "geomcollection", "vector", NULL};
+    static const char *const bytes[] = {"bit",
+                                        "geometry",
+                                        "point",
+                                        "linestring",
+                                        "polygon",
+                                        "multipoint",
+                                        "multilinestring",
+                                        "multipolygon",
+                                        "geometrycollection",
+                                        "geomcollection",
+                                        "vector",
+                                        NULL};
     const char *type = row[1];
     f->key_reason = "it is of a type whose values have several spellings";
     if (set_integer(f, type, row[2])) {
@@ -259,8 +271,8 @@ static enum driver_status read_indexes(MYSQL *my, const struct mapping *m, struc
     return DRIVER_OK;
 }
 
-/* Runs the select on no rows: whether this user may, and which columns MariaDB knows for JSON (there
- * the type is an alias of LONGTEXT). Sets *marked when it found such. */
+/* Runs the select on no rows: whether this user may, and which columns MariaDB knows for JSON
+ * (there the type is an alias of LONGTEXT). Sets *marked when it found such. */
 static enum driver_status probe(MYSQL *my, const struct schema *s, struct schema_table *t,
                                 bool *marked, struct driver_error *error) {
     struct buf sql = {0};

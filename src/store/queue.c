@@ -1,5 +1,5 @@
-/* Lines of waiting requests. A handful of mappings is busy at a time (at most MAPPINGS_MAX), so lines
- * are searched one by one. */
+/* Lines of waiting requests. A handful of mappings is busy at a time (at most MAPPINGS_MAX), so
+ * lines are searched one by one. */
 #include "store/queue.h"
 
 #include "base/assert.h"

@@ -1,9 +1,9 @@
 /* Schemas: see schema.h. Any thread; a schema is immutable but for its count and check time.
  *
- * 1. The select list begins with the key columns, in the mapping's order, in canonical text, so that
- *    a row can be compared with a key byte for byte.
- * 2. Column names reach the SQL in backticks only: quoted with ", SQLite would take a column that is
- *    gone for a string.
+ * 1. The select list begins with the key columns, in the mapping's order, in canonical text, so
+ * that a row can be compared with a key byte for byte.
+ * 2. Column names reach the SQL in backticks only: quoted with ", SQLite would take a column that
+ * is gone for a string.
  * 3. Atomics: the reference count and the counter of ids. */
 #include "store/schema.h"
 
@@ -153,8 +153,9 @@ static bool check_columns(const struct mapping *m, const struct schema_table *t,
         return false;
     }
     if (!m->columns_count && !m->value_column && t->columns_count > MAPPING_COLUMNS_MAX) {
-        snprintf(why, why_len, "table %s has more than %d columns: name some with columns=",
-                 m->table, MAPPING_COLUMNS_MAX);
+        snprintf(why, why_len,
+                 "table %s has more than %d columns: name some with columns=", m->table,
+                 MAPPING_COLUMNS_MAX);
         return false;
     }
     return true;
@@ -193,9 +194,9 @@ static void append_expression(struct buf *b, const char *expression, const char 
 
 /* The cell of `f`: the key's own where that has the same text, else a further one. */
 static uint32_t select_cell(struct schema *s, struct buf *list, const struct schema_found *f) {
-    bool same_text = f->expression == f->key_expression ||
-                     (f->expression && f->key_expression &&
-                      strcmp(f->expression, f->key_expression) == 0);
+    bool same_text =
+        f->expression == f->key_expression ||
+        (f->expression && f->key_expression && strcmp(f->expression, f->key_expression) == 0);
     for (uint32_t i = 0; same_text && i < s->keys_count; i++) {
         if (strcmp(s->keys[i].name, f->name) == 0) {
             return i;
@@ -351,8 +352,8 @@ static bool encode_value(const struct schema_key_column *k, struct slice text,
     case SCHEMA_KEY_UINT:
         return num_parse_u64(text, &out->number) && out->number <= k->max;
     case SCHEMA_KEY_TEXT:
-        return schema_utf8(text, &chars, &highest) &&
-               chars <= k->size_max && highest <= k->code_point_max;
+        return schema_utf8(text, &chars, &highest) && chars <= k->size_max &&
+               highest <= k->code_point_max;
     case SCHEMA_KEY_BINARY:
         return text.len <= k->size_max;
     case SCHEMA_KEY_UUID:

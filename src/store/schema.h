@@ -55,23 +55,24 @@ struct schema_column {
 
 struct schema {
     _Atomic uint32_t refs;
-    uint64_t id;             /* never reused in the process: a name for prepared statements */
-    const char *refused;     /* not NULL: the mapping does not hold; owned text. No columns then */
-    const void *store;       /* whose check it was, */
-    int64_t checked_us;      /* ... and when; guarded by that store's lock */
+    uint64_t id;         /* never reused in the process: a name for prepared statements */
+    const char *refused; /* not NULL: the mapping does not hold; owned text. No columns then */
+    const void *store;   /* whose check it was, */
+    int64_t checked_us;  /* ... and when; guarded by that store's lock */
     struct schema_key_column keys[MAPPING_KEY_COLUMNS_MAX];
     uint32_t keys_count;
     struct schema_column *columns;
     uint32_t columns_count;
-    uint32_t cells_count;    /* selected expressions: the key columns first */
-    char *select;            /* "SELECT ... FROM ..." */
-    char *signature;         /* two schemas of one signature answer alike */
+    uint32_t cells_count; /* selected expressions: the key columns first */
+    char *select;         /* "SELECT ... FROM ..." */
+    char *signature;      /* two schemas of one signature answer alike */
 };
 
 /* What a driver found out about one of the table's columns. */
 struct schema_found {
     char *name;
-    char *expression; /* what to select for the database's own text of it, the quoted name if NULL */
+    char
+        *expression; /* what to select for the database's own text of it, the quoted name if NULL */
     char *key_expression; /* ... for a key column's canonical text, as above */
     enum schema_cell_kind kind;
     bool not_null;
@@ -105,9 +106,10 @@ bool schema_same(const struct schema *published, const struct schema *found);
 struct schema *schema_ref(struct schema *s);
 void schema_unref(void *s); /* a struct schema; takes NULL; any thread */
 
-/* False when no row can have these placeholders (or one is beyond SCHEMA_KEY_BYTES_MAX): the database
- * need not be asked. */
-bool schema_encode(const struct schema *s, const struct slice *values, struct schema_key *out) MUST_USE;
+/* False when no row can have these placeholders (or one is beyond SCHEMA_KEY_BYTES_MAX): the
+ * database need not be asked. */
+bool schema_encode(const struct schema *s, const struct slice *values,
+                   struct schema_key *out) MUST_USE;
 
 /* Appends `name` in backticks. */
 void schema_quote(struct buf *b, struct slice name);

@@ -17,7 +17,8 @@ static void append_equal(struct buf *b, const struct schema *s) {
 }
 
 /* "(`a`,`b`) IN ((?,?),(?,?))" */
-static void append_rows(struct buf *b, const struct schema *s, uint32_t count, struct slice before) {
+static void append_rows(struct buf *b, const struct schema *s, uint32_t count,
+                        struct slice before) {
     for (uint32_t k = 0; k < s->keys_count; k++) {
         buf_append_char(b, k ? ',' : '(');
         schema_quote(b, slice_str(s->keys[k].name));

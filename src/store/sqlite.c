@@ -3,17 +3,23 @@
  *
  * 1. A key column's affinity decides what is bound: INTEGER takes integers, TEXT text, BLOB bytes.
  * 2. A value's text is SQLite's own of what is stored, whatever the column was declared as.
- * 3. PRAGMA functions tell the schema; a rowid alias (INTEGER PRIMARY KEY) has no index of its own. */
+ * 3. PRAGMA functions tell the schema; a rowid alias (INTEGER PRIMARY KEY) has no index of its own.
+ */
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
+#include "base/clock.h"
 #include "base/mem.h"
 #include "store/driver.h"
 #include "store/sql.h"
 
+enum { BUSY_STEP_US = 1000, BUSY_STEP_MAX_US = 10000 };
+
 struct store_conn {
     sqlite3 *db;
+    int64_t timeout_us, busy_since_us;
     dev_t device; /* of the file, */
     ino_t inode;  /* ... to notice that another has taken its place */
     char path[STORE_URL_BYTES_MAX];
@@ -65,6 +71,21 @@ static void close_conn(struct store_conn *c) {
     mem_free(c);
 }
 
+/* Another process has the file locked. Waits in steps, as SQLite's own handler cannot be
+ * interrupted. */
+static int on_busy(void *arg, int tries) {
+    struct store_conn *c = arg;
+    int64_t now_us = clock_mono_us();
+    if (tries == 0) {
+        c->busy_since_us = now_us;
+    }
+    if (atomic_load(&c->interrupted) || now_us - c->busy_since_us >= c->timeout_us) {
+        return 0;
+    }
+    usleep((useconds_t)MIN((int64_t)BUSY_STEP_US * (tries + 1), (int64_t)BUSY_STEP_MAX_US));
+    return 1;
+}
+
 static enum driver_status open_conn(const struct store_url *url, int64_t timeout_ms,
                                     struct store_conn **out, struct driver_error *error) {
     struct store_conn *c = mem_zalloc(sizeof *c);
@@ -76,7 +97,8 @@ static enum driver_status open_conn(const struct store_url *url, int64_t timeout
         c->inode = st.st_ino;
     }
     if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(c->db, (int)timeout_ms);
+        c->timeout_us = timeout_ms * 1000;
+        sqlite3_busy_handler(c->db, on_busy, c);
         /* The file is opened, and seen to be a database, by the first read only. */
         rc = sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     }
@@ -151,12 +173,13 @@ static void set_affinity(struct schema_found *f, const char *type) {
 static enum driver_status read_columns(struct checking *k, struct driver_error *error) {
     sqlite3_stmt *stmt = NULL;
     enum driver_status status =
-        prepare(k, "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, ?2) "
-                   "WHERE hidden <> 1", k->table, &stmt, error);
+        prepare(k,
+                "SELECT name, type, \"notnull\", pk FROM pragma_table_xinfo(?1, ?2) "
+                "WHERE hidden <> 1",
+                k->table, &stmt, error);
     int rc = SQLITE_DONE;
     while (status == DRIVER_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
-        struct schema_found *f =
-            schema_table_add(&k->found, slice_str(column_text(stmt, 0)));
+        struct schema_found *f = schema_table_add(&k->found, slice_str(column_text(stmt, 0)));
         set_affinity(f, column_text(stmt, 1));
         f->not_null = sqlite3_column_int(stmt, 2) != 0;
         if (sqlite3_column_int(stmt, 3)) {
@@ -177,8 +200,8 @@ static enum driver_status read_index(struct checking *k, const char *name, bool 
     char *columns[MAPPING_COLUMNS_MAX] = {NULL};
     uint32_t count = 0;
     sqlite3_stmt *stmt = NULL;
-    enum driver_status status = prepare(
-        k, "SELECT name FROM pragma_index_info(?1, ?2) ORDER BY seqno", name, &stmt, error);
+    enum driver_status status =
+        prepare(k, "SELECT name FROM pragma_index_info(?1, ?2) ORDER BY seqno", name, &stmt, error);
     int rc = SQLITE_DONE;
     while (status == DRIVER_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW &&
            count < MAPPING_COLUMNS_MAX) {

@@ -4,13 +4,13 @@
  *                          |                        |
  *                          +---- watchdog: what waited or ran too long gets STORE_TIMEOUT
  *
- * 1. One lock, `mutex`, guards everything in struct store and what struct worker marks so. It is never
- *    held over a call of the driver (but `interrupt`) or of `complete`.
- * 2. A request is completed by whoever takes it out of the queue or out of worker.requests under the
- *    lock: the worker, the watchdog or store_destroy. A worker reads values of its batch only, which
- *    it holds a count of.
- * 3. worker.shown is the connection while another thread may interrupt it: it is taken back under the
- *    lock before the connection is closed.
+ * 1. One lock, `mutex`, guards everything in struct store and what struct worker marks so. It is
+ * never held over a call of the driver (but `interrupt`) or of `complete`.
+ * 2. A request is completed by whoever takes it out of the queue or out of worker.requests under
+ * the lock: the worker, the watchdog or store_destroy. A worker reads values of its batch only,
+ * which it holds a count of.
+ * 3. worker.shown is the connection while another thread may interrupt it: it is taken back under
+ * the lock before the connection is closed.
  * 4. A worker whose call took too long is `abandoned`: its requests are gone, its connection is
  *    closed as soon as the call returns.
  * 5. mapping.schema changes under the lock only. A mapping belongs to one store.
@@ -29,7 +29,9 @@
 #include "store/batch.h"
 #include "store/breaker.h"
 #include "store/driver.h"
+#include "store/latency.h"
 #include "store/queue.h"
+#include "store/request.h"
 #include "store/schema.h"
 #include "store/url.h"
 
@@ -99,38 +101,6 @@ static void unlock(struct store *s) {
 }
 
 /* --- requests --- */
-
-struct store_request *store_request_create(struct mapping *map, const struct slice *values,
-                                           void *owner) {
-    size_t bytes = 0;
-    for (uint32_t i = 0; i < map->key_columns_count; i++) {
-        bytes += values[i].len;
-    }
-    struct store_request *r = mem_alloc(sizeof *r + bytes);
-    *r = (struct store_request){.map = mapping_ref(map), .owner = owner};
-    atomic_init(&r->refs, 1);
-    char *to = (char *)(r + 1);
-    for (uint32_t i = 0; i < map->key_columns_count; i++) {
-        memcpy(to, values[i].ptr, values[i].len);
-        r->values[i] = slice_of(to, values[i].len);
-        to += values[i].len;
-    }
-    return r;
-}
-
-static void request_unref(struct store_request *r) {
-    if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) == 1) {
-        mem_free(r);
-    }
-}
-
-void store_request_destroy(struct store_request *r) {
-    if (r) {
-        mem_free(r->memory);
-        mapping_unref(r->map);
-        request_unref(r);
-    }
-}
 
 static void count_outcome(struct store *s, enum store_status status) {
     switch (status) {
@@ -219,10 +189,10 @@ static void note_success(struct store *s) {
     breaker_succeeded(&s->breaker);
 }
 
-/* Takes what has not been completed of a busy worker's requests that were queued before `before_us`. */
+/* Takes what has not been completed of a busy worker's requests that were queued before
+ * `before_us`. */
 static void take_requests(struct store *s, struct worker *w, int64_t before_us,
-                          enum store_status status, const char *error,
-                          struct store_request **out) {
+                          enum store_status status, const char *error, struct store_request **out) {
     for (uint32_t i = 0; i < w->count; i++) {
         struct store_request *r = w->requests[i];
         if (r && r->queued_us < before_us) {
@@ -480,16 +450,6 @@ static enum driver_status run_batch(struct worker *w, struct driver_error *error
     return status;
 }
 
-static void record_query(struct store *s, uint64_t us) {
-    uint32_t bucket = 0;
-    while (bucket < STORE_LATENCY_BUCKETS - 1 &&
-           us > ((UINT64_C(1) << (bucket / 2)) * (bucket % 2 ? 1414 : 1000)) / 1000) {
-        bucket++;
-    }
-    s->stats.latency[bucket]++;
-    s->stats.batches++;
-}
-
 static void take_outcome(struct store *s, struct store_request *r, struct batch_outcome *o) {
     r->status = o->status;
     r->value = o->value;
@@ -553,7 +513,8 @@ static void finish_batch(struct worker *w, enum driver_status status, struct dri
     }
     uint32_t count = b->count;
     for (uint32_t i = 0; i < b->queries; i++) {
-        record_query(s, b->queries_us[i]);
+        s->stats.latency[latency_bucket(b->queries_us[i])]++;
+        s->stats.batches++;
     }
     note_result(w, status, error->text, &done);
     bool late = w->abandoned; /* in the meantime */
@@ -584,7 +545,7 @@ static void work_on_requests(struct worker *w) {
     batch_reset(w->batch, list->map);
     for (struct store_request *r = list, *next; r; r = next) {
         next = r->next;
-        atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+        request_ref(r);
         w->requests[w->count++] = r;
         batch_add(w->batch, r->values);
     }
@@ -678,7 +639,8 @@ static bool check_params(const struct store_params *p, char *why, size_t why_len
     }
     if (p->breaker_errors > BREAKER_ERRORS_MAX ||
         (p->breaker_errors && (p->breaker_window_ms < 1 || p->breaker_open_ms < 1))) {
-        snprintf(why, why_len, "store-breaker: up to %d errors, window and open time of 1ms and more",
+        snprintf(why, why_len,
+                 "store-breaker: up to %d errors, window and open time of 1ms and more",
                  BREAKER_ERRORS_MAX);
         return false;
     }
@@ -880,18 +842,4 @@ void store_stats_read(struct store *s, struct store_stats *out) {
     out->queued = s->queue.count;
     out->breaker_open = s->breaker.state != BREAKER_CLOSED;
     unlock(s);
-}
-
-uint64_t store_latency_us(const struct store_stats *stats, double p) {
-    uint64_t total = 0, seen = 0;
-    for (uint32_t i = 0; i < STORE_LATENCY_BUCKETS; i++) {
-        total += stats->latency[i];
-    }
-    for (uint32_t i = 0; i < STORE_LATENCY_BUCKETS && total; i++) {
-        seen += stats->latency[i];
-        if ((double)seen >= p / 100 * (double)total && seen) {
-            return ((UINT64_C(1) << (i / 2)) * (i % 2 ? 1414 : 1000)) / 1000;
-        }
-    }
-    return 0;
 }

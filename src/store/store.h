@@ -1,7 +1,7 @@
 #ifndef FOREBAY_STORE_STORE_H
 #define FOREBAY_STORE_STORE_H
-/* The contract between the cache and a database: requests go in from any thread, come back completed
- * on a worker's thread. Blocking calls happen on the workers only. */
+/* The contract between the cache and a database: requests go in from any thread, come back
+ * completed on a worker's thread. Blocking calls happen on the workers only. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -17,12 +17,13 @@ enum {
 };
 
 struct store_params {
-    char url[1024];      /* mysql://user[:password]@host[:port]/db[?tls=off|on|verify&socket=/path]
+    char url[1024];      /* mysql://user[:password]@host[:port]/db
+                              [?tls=off|on|verify&ca=/file&socket=/path]
                             sqlite:///absolute/path.db */
     char password_file[512]; /* its first line is the password; "" = none */
     uint32_t pool;       /* worker threads, each with a connection; default 8 */
     int64_t timeout_ms;  /* default 250: a query or connect that takes longer fails */
-    uint32_t breaker_errors;    /* this many failures ... ; 0 = no breaker */
+    uint32_t breaker_errors;    /* this many failed calls (not requests) ... ; 0 = no breaker */
     int64_t breaker_window_ms;  /* ... within this time open it ... */
     int64_t breaker_open_ms;    /* ... for this long: loads then fail at once with STORE_DOWN */
 };
@@ -66,9 +67,9 @@ struct store_request *store_request_create(struct mapping *map, const struct sli
                                            void *owner);
 void store_request_destroy(struct store_request *r); /* takes NULL */
 
-/* Called on a thread of the store (a worker, or the watchdog for what timed out), or on the caller's
- * own within store_load and store_destroy, with a list of completed requests; they are the callee's
- * again. Several threads may call at once. Must not block. */
+/* Called on a thread of the store (a worker, or the watchdog for what timed out), or on the
+ * caller's own within store_load and store_destroy, with a list of completed requests; they are
+ * the callee's again. Several threads may call at once. Must not block. */
 typedef void (*store_complete_fn)(void *ctx, struct store_request *list);
 
 struct store;
@@ -80,8 +81,8 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
 /* Completes what is queued with STORE_DOWN, interrupts what runs, joins the workers. Takes NULL. */
 void store_destroy(struct store *s);
 
-/* Queues the list, which becomes the store's until completion. Never blocks on the database. Requests
- * of one mapping that wait together become one IN query. Any thread. */
+/* Queues the list, which becomes the store's until completion. Never blocks on the database.
+ * Requests of one mapping that wait together become one IN query. Any thread. */
 void store_load(struct store *s, struct store_request *list);
 
 /* Checks a mapping against the database (columns exist; placeholders equal a PRIMARY or UNIQUE NOT
@@ -89,7 +90,8 @@ void store_load(struct store *s, struct store_request *list);
 enum store_check { STORE_CHECK_OK, STORE_CHECK_REFUSED, STORE_CHECK_UNREACHABLE };
 enum store_check store_check_mapping(struct store *s, struct mapping *m, char *why, size_t why_len);
 
-/* Figures, as of now; any thread. Latency: bucket i counts queries of up to 2^(i/2) microseconds. */
+/* Figures, as of now; any thread. Latency: bucket i counts queries of up to 2^(i/2)
+ * microseconds. */
 struct store_stats {
     uint64_t loads, rows, absent, batches, errors, timeouts, connects, reconnects, breaker_opened;
     uint64_t queued, busy_workers, workers;

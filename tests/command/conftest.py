@@ -5,61 +5,14 @@
     FOREBAY_AGAINST  "redis-server" (or a path): the expectations are checked against that instead
 """
 import os
-import select
-import subprocess
+import sys
 import tempfile
-import time
 
 import pytest
 
-from resp import Client
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-START_SECONDS_MAX = 20
-AGAINST = os.environ.get("FOREBAY_AGAINST")
-
-
-class Server:
-    def __init__(self, directory):
-        self.path = os.path.join(directory, "server.sock")
-        arguments = ["--port", "0", "--unixsocket", self.path]
-        if AGAINST:
-            arguments = [AGAINST] + arguments + ["--save", "", "--dir", directory]
-        else:
-            binary = os.environ.get("FOREBAY_BINARY", os.path.join(ROOT, "build/src/forebay"))
-            arguments = [os.path.abspath(binary)] + arguments + [
-                "--shards", os.environ.get("FOREBAY_SHARDS", "1"),
-                "--net", os.environ.get("FOREBAY_NET", "auto")]
-        self.process = subprocess.Popen(arguments, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, cwd=directory)
-        self.log = b""
-        self._wait_until_ready()
-
-    def _wait_until_ready(self):
-        deadline = time.monotonic() + START_SECONDS_MAX
-        marks = (b"Ready to accept connections", b"ready to accept connections")
-        while not any(mark in self.log for mark in marks):
-            left = deadline - time.monotonic()
-            ready, _, _ = select.select([self.process.stdout], [], [], max(left, 0))
-            chunk = os.read(self.process.stdout.fileno(), 65536) if ready else b""
-            self.log += chunk
-            if not chunk:
-                self.stop()
-                raise RuntimeError("the server did not start:\n" + self.log.decode("latin1"))
-
-    def client(self):
-        return Client(self.path)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-        try:
-            rest, _ = self.process.communicate(timeout=START_SECONDS_MAX)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            rest, _ = self.process.communicate()
-        self.log += rest
-        return self.process.returncode
+from server import AGAINST, Server  # noqa: E402, behind the path
 
 
 @pytest.fixture(scope="session")

@@ -187,6 +187,20 @@ def test_walks_inside_a_transaction(client):
     assert set(scanned[1]) <= names
 
 
+def test_keys_reports_no_key_twice_while_the_table_grows(client, server):
+    names = fill(client, 20000)
+    writer = server.client()
+    batches = [[x for i in range(b * 500, b * 500 + 500) for x in ("new:%d" % i, "v")]
+               for b in range(40)]
+    client.send("KEYS", "*")
+    for batch in batches:
+        writer.send("MSET", *batch)
+    keys = client.read()
+    assert [writer.read() for _ in batches] == ["OK"] * len(batches)
+    writer.close()
+    assert names <= set(keys) and len(keys) == len(set(keys))
+
+
 def test_a_client_that_leaves_while_keys_is_running(client, server):
     fill(client, 20000)
     for _ in range(5):

@@ -283,9 +283,9 @@ static struct mapping_set *make_maps(const char *line) {
     return set;
 }
 
-struct harness *harness_create(const char *map) {
+static struct harness *create(struct keyspace *ks, const char *map) {
     struct harness *h = mem_zalloc(sizeof *h);
-    h->ks = keyspace_create(2, 42, transaction_touched);
+    h->ks = ks;
     h->table = command_table_create();
     h->stats.per_command = mem_zalloc(command_table_count(h->table) * sizeof(struct command_stats));
     h->settings = (struct settings){
@@ -311,16 +311,28 @@ struct harness *harness_create(const char *map) {
     return h;
 }
 
+struct harness *harness_create(const char *map) {
+    return create(keyspace_create(2, 42, transaction_touched), map);
+}
+
+struct harness *harness_create_beside(struct harness *h) {
+    struct harness *beside = create(h->ks, NULL);
+    beside->is_beside = true;
+    return beside;
+}
+
 void harness_destroy(struct harness *h) {
     for (int i = 0; i < HARNESS_CLIENTS_MAX; i++) {
         if (h->clients[i].id) {
             client_deinit(&h->clients[i], &h->env);
         }
     }
-    for (uint32_t i = 0; i < h->ks->partitions_count; i++) {
+    for (uint32_t i = 0; i < h->ks->partitions_count && !h->is_beside; i++) {
         assert_int_equal(h->ks->partitions[i]->watched.count, 0);
     }
-    keyspace_destroy(h->ks);
+    if (!h->is_beside) {
+        keyspace_destroy(h->ks);
+    }
     command_table_destroy(h->table);
     mapping_set_unref(h->settings.maps);
     mem_free(h->stats.per_command);

@@ -1,7 +1,7 @@
 #ifndef FOREBAY_TESTS_COMMAND_HARNESS_H
 #define FOREBAY_TESTS_COMMAND_HARNESS_H
-/* Runs commands as a shard would, without one: a real keyspace (two shards' worth of partitions, real
- * locks), a fake host, a fake database of rows. One thread.
+/* Runs commands as a shard would, without one: a real keyspace (two shards' worth of partitions,
+ * real locks), a fake host, a fake database of rows. One thread.
  *
  *     struct harness *h = harness_create(NULL);
  *     assert_reply(h, "SET a 1", "+OK\r\n");
@@ -28,6 +28,7 @@ enum { HARNESS_CLIENTS_MAX = 4, HARNESS_NOW_MS = 1700000000 };
 struct harness {
     struct env env;
     struct keyspace *ks;
+    bool is_beside;             /* the keyspace is another harness's */
     struct settings settings;
     struct stats stats;
     struct command_table *table;
@@ -47,11 +48,14 @@ struct harness {
     uint32_t loads;             /* rows asked for so far */
 };
 
-/* `map`: a line behind "map ", or NULL. Client 0 is there; the others are made on their first use. */
+/* `map`: a line behind "map ", or NULL. Client 0 is there; the others are made on their first
+ * use. */
 struct harness *harness_create(const char *map);
+/* Another shard on the same keyspace, for a thread of its own; destroyed before `h`. */
+struct harness *harness_create_beside(struct harness *h);
 void harness_destroy(struct harness *h);
-/* Runs one command, written as in redis-cli ("SET 'a b' \"\\x00\""), and everything it waits for. The
- * reply's bytes are zero-terminated and valid until the next run. */
+/* Runs one command, written as in redis-cli ("SET 'a b' \"\\x00\""), and everything it waits for.
+ * The reply's bytes are zero-terminated and valid until the next run. */
 const char *run_as(struct harness *h, int client, const char *text);
 static inline const char *run(struct harness *h, const char *text) {
     return run_as(h, 0, text);

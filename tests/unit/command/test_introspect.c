@@ -55,6 +55,19 @@ static void all_of_it_is_well_formed(void **state) {
     harness_destroy(h);
 }
 
+static void what_is_done_to_keys(void **state) {
+    struct harness *h = harness_create(NULL);
+    assert_reply(h, "COMMAND GETKEYSANDFLAGS DEL a b",
+                 "*2\r\n*2\r\n$1\r\na\r\n*2\r\n+RM\r\n+delete\r\n"
+                 "*2\r\n$1\r\nb\r\n*2\r\n+RM\r\n+delete\r\n");
+    assert_reply(h, "COMMAND GETKEYSANDFLAGS RENAME a b",
+                 "*2\r\n*2\r\n$1\r\na\r\n*3\r\n+RW\r\n+access\r\n+delete\r\n"
+                 "*2\r\n$1\r\nb\r\n*2\r\n+OW\r\n+update\r\n");
+    assert_reply(h, "COMMAND GETKEYSANDFLAGS WATCH a",
+                 "*1\r\n*2\r\n$1\r\na\r\n*1\r\n+RO\r\n");
+    harness_destroy(h);
+}
+
 static void lists(void **state) {
     struct harness *h = harness_create(NULL);
     const char *reply = run(h, "COMMAND LIST");
@@ -183,7 +196,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(info_of_one), cmocka_unit_test(all_of_it_is_well_formed),
         cmocka_unit_test(lists),       cmocka_unit_test(docs_of_one),
-        cmocka_unit_test(syntax_lines),
+        cmocka_unit_test(syntax_lines), cmocka_unit_test(what_is_done_to_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

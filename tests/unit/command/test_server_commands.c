@@ -62,6 +62,8 @@ static void debug(void **state) {
     assert_true(h->sweeping);
     assert_reply(h, "DEBUG SET-ACTIVE-EXPIRE 0", "+OK\r\n");
     assert_false(h->sweeping);
+    h->host.set_active_expire = NULL;
+    assert_int_equal(run(h, "DEBUG SET-ACTIVE-EXPIRE 0")[0], '-');
     assert_reply(h, "DEBUG STRINGMATCH-LEN abc a*", ":1\r\n");
     assert_reply(h, "DEBUG STRINGMATCH-LEN abc b*", ":0\r\n");
     assert_reply(h, "DEBUG NOPE",

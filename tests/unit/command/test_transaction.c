@@ -1,5 +1,8 @@
 #include "harness.h"
 
+#include <pthread.h>
+#include <stdio.h>
+
 #define MAP     "product product:{id} table=products as=string:name ttl=1h jitter=0%"
 #define ABORTED "-EXECABORT Transaction discarded because of previous errors.\r\n"
 
@@ -47,6 +50,9 @@ static void an_error_while_queueing_aborts(void **state) {
         assert_reply(h, "EXEC", ABORTED);
         assert_reply(h, "EXISTS a b", ":0\r\n");
     }
+    run(h, "MULTI");
+    assert_reply(h, "EXEC x", "-EXECABORT Transaction discarded because of: wrong number of arguments "
+                              "for 'exec' command\r\n");
     run(h, "MULTI");
     assert_reply(h, "SHUTDOWN", "-ERR Command not allowed inside a transaction\r\n");
     run(h, "DISCARD");
@@ -282,6 +288,54 @@ static void locks_of_exec(void **state) {
     harness_destroy(h);
 }
 
+/* Two shards raise one counter by WATCH and EXEC: no raise is lost. Reads are of several keys, so that
+ * EXEC takes several locks. */
+enum { RAISES = 2000 };
+
+static void *raise_counter(void *arg) {
+    struct harness *h = arg;
+    long aborted = 0;
+    for (int done = 0; done < RAISES;) {
+        char set[64];
+        run(h, "WATCH n m");
+        const char *reply = run(h, "GET n");
+        long value = reply[1] == '-' ? 0 : strtol(strchr(reply, '\n') + 1, NULL, 10);
+        snprintf(set, sizeof set, "MSET n %ld m %ld", value + 1, value + 1);
+        run(h, "MULTI");
+        run(h, set);
+        run(h, "MGET x y z");
+        if (strncmp(run(h, "EXEC"), "*2", 2) == 0) {
+            done++;
+        } else {
+            aborted++;
+        }
+    }
+    return (void *)aborted;
+}
+
+static void no_update_is_lost(void **state) {
+    struct harness *shards[2];
+    pthread_t threads[2];
+    long aborted[2];
+    char expected[32];
+    shards[0] = harness_create(NULL);
+    shards[1] = harness_create_beside(shards[0]);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, raise_counter, shards[i]), 0);
+    }
+    for (int i = 0; i < 2; i++) {
+        void *result;
+        pthread_join(threads[i], &result);
+        aborted[i] = (long)result;
+    }
+    snprintf(expected, sizeof expected, "$4\r\n%d\r\n", 2 * RAISES);
+    assert_reply(shards[0], "GET n", expected);
+    assert_reply(shards[0], "GET m", expected);
+    print_message("aborted: %ld and %ld\n", aborted[0], aborted[1]);
+    harness_destroy(shards[1]);
+    harness_destroy(shards[0]);
+}
+
 /* --- mapped rows --- */
 
 static void rows_are_loaded_before_the_block_runs(void **state) {
@@ -371,6 +425,7 @@ int main(void) {
         cmocka_unit_test(expired_keys),
         cmocka_unit_test(several_clients_watch),
         cmocka_unit_test(locks_of_exec),
+        cmocka_unit_test(no_update_is_lost),
         cmocka_unit_test(rows_are_loaded_before_the_block_runs),
         cmocka_unit_test(rows_that_were_not_stored_are_read_too),
         cmocka_unit_test(a_row_dropped_inside_is_refused),

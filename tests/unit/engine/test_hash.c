@@ -33,7 +33,8 @@ static uint32_t number_of(struct slice field) {
     return n;
 }
 
-/* Model: the length of each field's value, -1 when it is not there; its bytes all are 'a' + len % 26. */
+/* Model: the length of each field's value, -1 when it is not there; its bytes all are 'a' + len %
+ * 26. */
 static void check_all(const struct hash *h, const int *model, uint32_t fields) {
     uint64_t count = 0;
     uint8_t *seen = mem_zalloc(fields);

@@ -1,4 +1,5 @@
 /* Over all partitions: SCAN, counts, random keys, SWAPDB, and eviction by each policy. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -329,6 +330,72 @@ static void test_make_room_drains(void **state) {
     mem_thread_unregister();
 }
 
+/* Threads over the whole keyspace at once: the thread sanitizer's test. Each worker owns
+ * its keys. */
+enum { WORKERS = 3, WORKER_KEYS = 600, WORKER_STEPS = 12000 };
+
+struct worker {
+    struct keyspace *ks;
+    unsigned index;
+};
+
+static void look(void *arg, struct partition *p, struct entry *e) {
+    *(uint64_t *)arg += entry_string(e).len;
+}
+
+static void *work(void *arg) {
+    struct worker *w = arg;
+    struct rng rng = {w->index};
+    bool model[WORKER_KEYS] = {false};
+    uint64_t cursor = 0, sum = 0, keys, with_expiry;
+    mem_thread_register();
+    for (unsigned i = 0; i < WORKER_STEPS; i++) {
+        unsigned at = (unsigned)rng_below(&rng, WORKER_KEYS), n = w->index * WORKER_KEYS + at;
+        ASSERT(there(w->ks, 0, n, FIND_TOUCH | FIND_COUNT) == model[at]);
+        if (rng_below(&rng, 3)) {
+            set(w->ks, 0, n, rng_below(&rng, 2) ? EXPIRE_NEVER : 1000);
+            model[at] = true;
+        } else {
+            ASSERT(drop(w->ks, 0, n) == model[at]);
+            model[at] = false;
+        }
+        keyspace_prefetch_bucket(w->ks, 0, rng_next(&rng));
+        keyspace_prefetch_entry(w->ks, 0, rng_next(&rng));
+        if (i % 16 == 0) {
+            cursor = keyspace_scan(w->ks, NULL, 0, cursor, 10, 1, look, &sum);
+            set(w->ks, 1, n, 1000);
+            keyspace_make_room(w->ks, w->index, WORKERS, 1, 2);
+        }
+        if (i % 512 == 0) {
+            keyspace_count(w->ks, NULL, 0, &keys, &with_expiry);
+            struct lockset all = {{0}};
+            lockset_add_all(&all, w->ks);
+            lockset_lock(&all, w->ks);
+            keyspace_swap(w->ks, 2, 3);
+            lockset_unlock(&all, w->ks);
+        }
+    }
+    mem_thread_unregister();
+    return NULL;
+}
+
+static void test_threads(void **state) {
+    struct keyspace *ks = keyspace_create(WORKERS, 5, NULL);
+    struct worker workers[WORKERS];
+    pthread_t threads[WORKERS];
+    for (unsigned i = 0; i < WORKERS; i++) {
+        workers[i] = (struct worker){ks, i};
+        assert_int_equal(pthread_create(&threads[i], NULL, work, &workers[i]), 0);
+    }
+    for (unsigned i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        table_check(ks->partitions[i]->db[0]);
+    }
+    keyspace_destroy(ks);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),
@@ -338,6 +405,7 @@ int main(void) {
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_make_room_drains),
+        cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -142,6 +142,23 @@ static void test_model_collisions(void **state) {
     run_model(one_spot, 9, 6000, 0, 60000);
 }
 
+/* Removing six in ten leaves every segment too full to merge: each is built smaller. */
+static void test_shrink(void **state) {
+    struct table *t = table_create(1, 0);
+    for (uint32_t n = 0; n < KEYS; n++) {
+        add(t, n);
+    }
+    assert_true(table_index_bytes(t) < KEYS * 13);
+    for (uint32_t n = 0; n < KEYS; n++) {
+        if (n % 10 < 6) {
+            take(t, n);
+        }
+    }
+    table_check(t);
+    assert_true(table_index_bytes(t) < KEYS * 4 / 10 * 21);
+    table_destroy(t);
+}
+
 /* With a prefix all hashes begin alike, as in a partition. */
 static uint64_t prefixed(uint64_t seed, const void *ptr, size_t len) {
     return hash_bytes(seed, ptr, len) >> 9 | 0x155ull << 55;
@@ -344,17 +361,12 @@ static void test_prefetch(void **state) { /* hints: nothing to see but that they
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_model),
-        cmocka_unit_test(test_model_collisions),
-        cmocka_unit_test(test_prefix),
-        cmocka_unit_test(test_flood_bounds),
-        cmocka_unit_test(test_replace),
-        cmocka_unit_test(test_scan_at_rest),
-        cmocka_unit_test(test_scan_while_changing),
-        cmocka_unit_test(test_scan_bogus),
-        cmocka_unit_test(test_next_and_random),
-        cmocka_unit_test(test_drain),
-        cmocka_unit_test(test_prefetch),
+        cmocka_unit_test(test_model),        cmocka_unit_test(test_model_collisions),
+        cmocka_unit_test(test_prefix),       cmocka_unit_test(test_flood_bounds),
+        cmocka_unit_test(test_shrink),       cmocka_unit_test(test_replace),
+        cmocka_unit_test(test_scan_at_rest), cmocka_unit_test(test_scan_while_changing),
+        cmocka_unit_test(test_scan_bogus),   cmocka_unit_test(test_next_and_random),
+        cmocka_unit_test(test_drain),        cmocka_unit_test(test_prefetch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -311,7 +311,6 @@ static void test_settings(void **state) {
     assert_int_equal(s->output_soft_s, 7);
     assert_int_equal(s->balance, BALANCE_KERNEL);
     assert_int_equal(s->maxclients, 77);
-    assert_false(s->bound_explicitly);
     assert_int_equal(s->maps->count, 1);
     assert_string_equal(s->maps->v[0]->name, "stock");
     settings_unref(s);

@@ -1,4 +1,5 @@
 #include "contract.h"
+#include "ds/buf.h"
 
 static void load_rows(const struct contract *c, struct fixture *f) {
     c->exec("CREATE TABLE item (id INTEGER NOT NULL PRIMARY KEY, name VARCHAR(100), qty INTEGER)");
@@ -19,10 +20,22 @@ static void load_rows(const struct contract *c, struct fixture *f) {
     fixture_expect(f, text, "name:1", "one");
     fixture_expect(f, text, "name:2", "ABSENT");
     fixture_expect(f, text, "name:-3", "");
-    static const char *const bad[] = {
-        "item:01", "item:+1", "item: 1", "item:1 ", "item:1.0", "item:1e0", "item:0x1", "item:one",
-        "item:-0", "item:99999999999999999999", "item:-", "item:1 OR 1=1", "item:1;DROP TABLE item",
-        "item:1) OR (1=1", "item:'1'", "item:1\xc2\xa0"};
+    static const char *const bad[] = {"item:01",
+                                      "item:+1",
+                                      "item: 1",
+                                      "item:1 ",
+                                      "item:1.0",
+                                      "item:1e0",
+                                      "item:0x1",
+                                      "item:one",
+                                      "item:-0",
+                                      "item:99999999999999999999",
+                                      "item:-",
+                                      "item:1 OR 1=1",
+                                      "item:1;DROP TABLE item",
+                                      "item:1) OR (1=1",
+                                      "item:'1'",
+                                      "item:1\xc2\xa0"};
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         fixture_expect(f, hash, bad[i], "ABSENT");
     }
@@ -85,8 +98,8 @@ static void load_composite(const struct contract *c, struct fixture *f) {
     fixture_expect(f, m, "stock:b:of:2", "ABSENT");
     fixture_expect(f, m, "stock:c:d:of:2", "24");
     fixture_expect(f, m, "stock:a:of:x", "ABSENT");
-    const struct slice keys[] = {SLICE("a"), SLICE("1"), SLICE("b"), SLICE("1"), SLICE("b"),
-                                 SLICE("2"), SLICE("a"), SLICE("2"), SLICE("a"), SLICE("1"),
+    const struct slice keys[] = {SLICE("a"),   SLICE("1"),  SLICE("b"),   SLICE("1"), SLICE("b"),
+                                 SLICE("2"),   SLICE("a"),  SLICE("2"),   SLICE("a"), SLICE("1"),
                                  SLICE("c:d"), SLICE("02"), SLICE("c:d"), SLICE("2")};
     static const char *const want[] = {"11", "12", "ABSENT", "21", "11", "ABSENT", "24"};
     struct store_request **v = fixture_load(f, m, keys, ARRAY_COUNT(want));
@@ -152,8 +165,9 @@ static void refuse(struct fixture *f, const char *line, const char *part) {
 }
 
 static void check_refusals(const struct contract *c, struct fixture *f) {
-    c->exec("CREATE TABLE odd (a INTEGER NOT NULL, b INTEGER, c INTEGER NOT NULL, d DOUBLE NOT NULL, "
-            "e INTEGER NOT NULL)");
+    c->exec(
+        "CREATE TABLE odd (a INTEGER NOT NULL, b INTEGER, c INTEGER NOT NULL, d DOUBLE NOT NULL, "
+        "e INTEGER NOT NULL)");
     c->exec("CREATE UNIQUE INDEX odd_b ON odd (b)");
     c->exec("CREATE UNIQUE INDEX odd_ac ON odd (a, c)");
     c->exec("CREATE UNIQUE INDEX odd_d ON odd (d)");
@@ -200,20 +214,22 @@ static void follow_changes(const struct contract *c, struct fixture *f) {
 static void large_values(const struct contract *c, struct fixture *f) {
     c->exec("CREATE TABLE large (id INTEGER NOT NULL PRIMARY KEY, v LONGTEXT, w LONGTEXT)");
     const size_t size = 16u << 20;
-    char *sql = mem_alloc(size + 128);
-    int head = sprintf(sql, "INSERT INTO large VALUES (1, '");
-    memset(sql + head, 'x', size);
-    sprintf(sql + head + size, "', 'tail')");
-    c->exec(sql);
+    struct buf sql = {0};
+    buf_printf(&sql, "INSERT INTO large VALUES (1, '");
+    size_t head = sql.len;
+    memset(buf_reserve(&sql, size), 'x', size);
+    sql.len += size;
+    buf_printf(&sql, "', 'tail')");
+    c->exec(sql.ptr);
     struct mapping *m = fixture_map("l l:{id} table=large as=hash");
     struct store_request *r = fixture_get(f, m, "l:1");
     assert_string_equal(fixture_status(r->status), "ROW");
     assert_int_equal(r->value.pairs_count, 3);
     assert_int_equal(r->value.pairs[3].len, size);
-    assert_memory_equal(r->value.pairs[3].ptr, sql + head, size);
+    assert_memory_equal(r->value.pairs[3].ptr, sql.ptr + head, size);
     assert_true(slice_eq(r->value.pairs[5], SLICE("tail")));
     store_request_destroy(r);
-    mem_free(sql);
+    buf_free(&sql);
     mapping_unref(m);
 }
 

@@ -6,7 +6,6 @@ struct store_params fixture_params(const char *url) {
     return p;
 }
 
-
 static void on_complete(void *ctx, struct store_request *list) {
     struct fixture *f = ctx;
     pthread_mutex_lock(&f->mutex);
@@ -59,8 +58,8 @@ struct store_request **fixture_submit(struct fixture *f, struct mapping *m,
     struct store_request **v = mem_zalloc((count + 1) * sizeof *v);
     struct store_request *list = NULL;
     for (uint32_t i = count; i > 0; i--) {
-        struct store_request *r = store_request_create(
-            m, values + (size_t)(i - 1) * m->key_columns_count, &v[i - 1]);
+        struct store_request *r =
+            store_request_create(m, values + (size_t)(i - 1) * m->key_columns_count, &v[i - 1]);
         r->next = list;
         list = r;
     }
@@ -97,7 +96,7 @@ struct store_request *fixture_get(struct fixture *f, struct mapping *m, const ch
 }
 
 const char *fixture_status(enum store_status s) {
-    static const char *const names[] = {"ROW",    "ABSENT", "DOWN",  "TIMEOUT",
+    static const char *const names[] = {"ROW",  "ABSENT", "DOWN",  "TIMEOUT",
                                         "BUSY", "REJECT", "SCHEMA"};
     return names[s];
 }

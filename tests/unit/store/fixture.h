@@ -37,7 +37,8 @@ struct store_request **fixture_submit(struct fixture *f, struct mapping *m,
 void fixture_wait(struct fixture *f, uint64_t completed);
 /* One request, by key: the request, to be destroyed by the caller. */
 struct store_request *fixture_get(struct fixture *f, struct mapping *m, const char *key);
-/* The hash as "field=value field=value", the string as it is, else the status' name; static buffer. */
+/* The hash as "field=value field=value", the string as it is, else the status' name; static buffer.
+ */
 const char *fixture_text(const struct store_request *r);
 /* Loads `key` and compares fixture_text. */
 void fixture_expect(struct fixture *f, struct mapping *m, const char *key, const char *text);

@@ -9,8 +9,8 @@
 #include <unistd.h>
 
 static const char *find_program(const char *name, char *path, size_t len) {
-    static const char *const dirs[] = {"/usr/bin", "/usr/sbin", "/usr/local/bin",
-                                       "/usr/local/sbin", "/usr/libexec"};
+    static const char *const dirs[] = {"/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
+                                       "/usr/libexec"};
     for (size_t i = 0; i < ARRAY_COUNT(dirs); i++) {
         snprintf(path, len, "%s/%s", dirs[i], name);
         if (access(path, X_OK) == 0) {
@@ -50,9 +50,14 @@ void mariadb_create(struct mariadb *m) {
     snprintf(m->url, sizeof m->url, "mysql://root@localhost/test?socket=%s", m->socket);
     snprintf(datadir, sizeof datadir, "--datadir=%s/data", m->dir);
     find_program("mariadb-install-db", program, sizeof program);
-    char *const argv[] = {program, "--no-defaults", "--user=root", datadir,
-                          "--auth-root-authentication-method=normal", "--skip-test-db",
-                          "--skip-name-resolve", NULL};
+    char *const argv[] = {program,
+                          "--no-defaults",
+                          "--user=root",
+                          datadir,
+                          "--auth-root-authentication-method=normal",
+                          "--skip-test-db",
+                          "--skip-name-resolve",
+                          NULL};
     pid_t pid = spawn(m, argv);
     int status = -1;
     assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -68,10 +73,18 @@ void mariadb_start(struct mariadb *m) {
     snprintf(sock, sizeof sock, "--socket=%s", m->socket);
     snprintf(pid_file, sizeof pid_file, "--pid-file=%s/pid", m->dir);
     find_program("mariadbd", program, sizeof program);
-    char *const argv[] = {program, "--no-defaults", "--user=root", datadir, sock, pid_file,
-                          "--skip-networking", "--innodb-buffer-pool-size=64M",
-                          "--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M",
-                          "--performance-schema=OFF", NULL};
+    char *const argv[] = {program,
+                          "--no-defaults",
+                          "--user=root",
+                          datadir,
+                          sock,
+                          pid_file,
+                          "--skip-networking",
+                          "--innodb-buffer-pool-size=64M",
+                          "--innodb-flush-log-at-trx-commit=2",
+                          "--max-allowed-packet=64M",
+                          "--performance-schema=OFF",
+                          NULL};
     m->pid = spawn(m, argv);
     m->admin = NULL;
     /* Up to 60 s: ready when it lets us in. */

@@ -1,7 +1,7 @@
 #ifndef FOREBAY_TESTS_STORE_MARIADB_H
 #define FOREBAY_TESTS_STORE_MARIADB_H
-/* A MariaDB server of the test's own: a data directory and a socket in a new temporary directory, no
- * network unless asked for. Ended by pid. */
+/* A MariaDB server of the test's own: a data directory and a socket in a new temporary directory,
+ * no network unless asked for. Ended by pid. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>

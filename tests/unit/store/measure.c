@@ -50,7 +50,8 @@ static void run(void **state) {
                       "price DECIMAL(10,2), changed DATETIME)");
     mariadb_exec(&db, "INSERT INTO one SELECT seq, CONCAT('name ', seq), seq * 3, seq / 7, NOW() "
                       "FROM seq_1_to_10000");
-    mariadb_exec(&db, "CREATE TABLE two (a INT NOT NULL, b INT NOT NULL, v INT, PRIMARY KEY (a, b))");
+    mariadb_exec(&db,
+                 "CREATE TABLE two (a INT NOT NULL, b INT NOT NULL, v INT, PRIMARY KEY (a, b))");
     mariadb_exec(&db, "INSERT INTO two SELECT seq, seq, seq FROM seq_1_to_10000");
     for (uint32_t i = 0; i < ROWS; i++) {
         snprintf(text[i], sizeof text[i], "%u", (unsigned)(i * 7919u % ROWS + 1));

@@ -164,8 +164,9 @@ static void test_collations(void **state) {
     exec("CREATE TABLE ci (k VARCHAR(20) COLLATE utf8mb4_general_ci NOT NULL PRIMARY KEY, v INT)");
     exec("INSERT INTO ci VALUES ('Anna', 1), ('caf\xc3\xa9', 2)");
     struct mapping *m = fixture_map("ci ci:{k} table=ci as=string:v");
-    const struct slice keys[] = {SLICE("anna"), SLICE("Anna"), SLICE("ANNA"), SLICE("Anna "),
-                                 SLICE("cafe"), SLICE("caf\xc3\xa9"), SLICE("cafe\xcc\x81")};
+    const struct slice keys[] = {SLICE("anna"),        SLICE("Anna"), SLICE("ANNA"),
+                                 SLICE("Anna "),       SLICE("cafe"), SLICE("caf\xc3\xa9"),
+                                 SLICE("cafe\xcc\x81")};
     static const char *const want[] = {"ABSENT", "1", "ABSENT", "ABSENT", "ABSENT", "2", "ABSENT"};
     struct store_request **v = fixture_load(&f, m, keys, ARRAY_COUNT(keys));
     for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
@@ -194,8 +195,8 @@ static void test_collations(void **state) {
     fixture_close(&f);
 }
 
-/* A key that latin1 has no character for must neither fail its neighbours nor a client that only asked
- * for what is not there. */
+/* A key that latin1 has no character for must neither fail its neighbours nor a client that only
+ * asked for what is not there. */
 static void test_latin1(void **state) {
     enum { COUNT = 200 };
     static char text[COUNT][16];
@@ -210,15 +211,18 @@ static void test_latin1(void **state) {
         exec(sql);
         keys[i] = slice_str(text[i]);
     }
-    keys[77] = SLICE("\xe6\x97\xa5");
-    keys[150] = SLICE("\xf0\x9f\x90\xac");
+    keys[20] = SLICE("\xe6\x97\xa5"); /* too high a code point: not even asked for */
+    keys[77] = SLICE("\xd0\x80");     /* within the set's range, and not in it */
+    keys[150] = SLICE("\xd7\x90");
     struct mapping *m = fixture_map("l1 l1:{k} table=l1 as=string:v");
     struct store_request **v = fixture_load(&f, m, keys, COUNT);
     for (int i = 0; i < COUNT; i++) {
         char want[8];
         snprintf(want, sizeof want, "%d", i);
         if (i == 77 || i == 150) {
-            assert_true(v[i]->status == STORE_ABSENT || v[i]->status == STORE_REJECT);
+            assert_string_equal(fixture_status(v[i]->status), "REJECT");
+        } else if (i == 20) {
+            assert_string_equal(fixture_text(v[i]), "ABSENT");
         } else {
             assert_string_equal(fixture_text(v[i]), want);
         }
@@ -392,6 +396,15 @@ static void test_denied(void **state) {
     assert_null(strstr(why, "wrong"));
     mapping_unref(m);
     fixture_close(&f);
+
+    /* This server has no certificate: what must be encrypted must then fail. */
+    snprintf(params.url, sizeof params.url, "%s&tls=on", db.url);
+    fixture_open(&f, &params);
+    m = fixture_map("s s:{id} table=secret as=string:v");
+    assert_int_equal(store_check_mapping(f.store, m, why, sizeof why), STORE_CHECK_UNREACHABLE);
+    assert_non_null(strstr(why, "TLS"));
+    mapping_unref(m);
+    fixture_close(&f);
 }
 
 static int setup(void **state) {
@@ -411,12 +424,11 @@ int main(void) {
         return 77;
     }
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_contract),         cmocka_unit_test(test_types),
-        cmocka_unit_test(test_integer_keys),     cmocka_unit_test(test_collations),
-        cmocka_unit_test(test_latin1),           cmocka_unit_test(test_index_is_used),
-        cmocka_unit_test(test_composite_index),  cmocka_unit_test(test_alter_under_load),
-        cmocka_unit_test(test_wide_key_index),
-        cmocka_unit_test(test_denied),
+        cmocka_unit_test(test_contract),        cmocka_unit_test(test_types),
+        cmocka_unit_test(test_integer_keys),    cmocka_unit_test(test_collations),
+        cmocka_unit_test(test_latin1),          cmocka_unit_test(test_index_is_used),
+        cmocka_unit_test(test_composite_index), cmocka_unit_test(test_alter_under_load),
+        cmocka_unit_test(test_wide_key_index),  cmocka_unit_test(test_denied),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -63,8 +63,8 @@ class Client:
     def __init__(self, address, timeout=10):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
+        self.sock.connect(address)  # waits where the backlog is full, as it does without a timeout only
         self.sock.settimeout(timeout)
-        self.sock.connect(address)
         self.file = self.sock.makefile("rb")
 
     def close(self):

@@ -1,0 +1,56 @@
+#include "fixture.h"
+#include "store/queue.h"
+
+static struct store_request *make(struct mapping *m, int64_t queued_us) {
+    const struct slice value = SLICE("x");
+    struct store_request *r = store_request_create(m, &value, NULL);
+    r->queued_us = queued_us;
+    return r;
+}
+
+static uint32_t free_list(struct store_request *list, const struct mapping *only) {
+    uint32_t count = 0;
+    int64_t last_us = INT64_MIN;
+    while (list) {
+        struct store_request *next = list->next;
+        if (only) {
+            assert_ptr_equal(list->map, only);
+            assert_true(list->queued_us >= last_us);
+            last_us = list->queued_us;
+        }
+        store_request_destroy(list);
+        list = next;
+        count++;
+    }
+    return count;
+}
+
+static void test_longest_waiting_first(void **state) {
+    struct mapping *a = fixture_map("a a:{i} table=t as=hash");
+    struct mapping *b = fixture_map("b b:{i} table=t as=hash");
+    struct queue q = {0};
+    assert_null(queue_pop(&q, 10));
+    assert_true(queue_oldest_us(&q) == INT64_MAX);
+    for (int i = 0; i < 10; i++) {
+        queue_push(&q, make(a, 10 + i));
+        queue_push(&q, make(b, 15 + i));
+    }
+    assert_int_equal(queue_oldest_us(&q), 10);
+    assert_int_equal(free_list(queue_pop(&q, 4), a), 4); /* 10..13 */
+    assert_int_equal(queue_oldest_us(&q), 14);
+    assert_int_equal(free_list(queue_pop(&q, 4), a), 4);           /* 14..17 */
+    assert_int_equal(free_list(queue_pop(&q, 2), b), 2);           /* 15, 16 */
+    assert_int_equal(free_list(queue_pop_older(&q, 18), NULL), 1); /* b's 17 */
+    assert_int_equal(queue_oldest_us(&q), 18);
+    assert_int_equal(q.count, 9);
+    assert_int_equal(free_list(queue_pop_older(&q, INT64_MAX), NULL), 9);
+    assert_int_equal(q.lines_count, 0);
+    queue_deinit(&q);
+    mapping_unref(a);
+    mapping_unref(b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_longest_waiting_first)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
