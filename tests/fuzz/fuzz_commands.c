@@ -1,6 +1,6 @@
-/* Fuzz target of the commands: an input is a stream of commands of three clients over few keys, fields
- * and values, decoded below; time steps and maintenance in between. Each runs as a shard would run it,
- * and on a model (model.h) that says what the reply must be.
+/* Fuzz target of the commands: an input is a stream of commands of three clients over few keys,
+ * fields and values, decoded below; time steps and maintenance in between. Each runs as a shard
+ * would run it, and on a model (model.h) that says what the reply must be.
  *
  *     [partitions and locking][limits of packed hashes][seed] then commands:
  *     [which][client, damage][bytes for its arguments ...]
@@ -75,9 +75,11 @@ static const char *const MILLISECONDS[] = {
     "1", "10", "500", "1000", "1499", "1500", "100000", "0", "-5", "9223372036854775807", "",
 };
 static const char *const PATTERNS[] = {
-    "*", "a", "k*", "?", "k1?", "[a-d]", "[^a]*", "*1*", "\\*", "k[0-3]*", "", "f*", "**", "[b-", "\\",
+    "*", "a", "k*", "?", "k1?", "[a-d]", "[^a]*", "*1*", "\\*", "k[0-3]*", "", "f*", "**", "[b-",
+    "\\",
 };
-static const char *const DATABASES[] = {"0", "1", "2", "3", "0", "1", "4", "-1", "x", "99999999999"};
+static const char *const DATABASES[] = {"0", "1", "2", "3", "0",
+                                        "1", "4", "-1", "x", "99999999999"};
 static const char *const CURSORS[] = {"0", "1", "123456789", "18446744073709551615", "x", "-1",
                                       "18446744073709551616", ""};
 
@@ -279,7 +281,7 @@ static void add_one(struct args *a, char what, struct input *in, const struct wo
     }
 }
 
-/* "*N" at the end: the last N letters may come several times. What matters more stands more often. */
+/* "*N" at the end: the last N letters may come several times. What matters stands more often. */
 static const struct {
     const char *name, *args;
 } COMMANDS[] = {

@@ -35,7 +35,7 @@ static void check_error(const char *error) {
     ASSERT(found);
 }
 
-/* Events are compared alone, so numbers go in as they lie in memory: printing takes the most time. */
+/* Events are only compared, so numbers go in as they lie in memory: printing took the most time. */
 static void note(struct buf *events, enum resp_status status, size_t consumed,
                  const struct resp_args *args, const char *error) {
     buf_append_char(events, (char)status);

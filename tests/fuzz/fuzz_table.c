@@ -1,12 +1,12 @@
-/* Fuzz target of the engine's table: a stream of changes and scans, held against an array. The input
- * says which bits of the hashes may differ, so that keys crowd in buckets, segments and directory.
+/* Fuzz target of the engine's table: a stream of changes and scans, held against an array. The
+ * input says which bits of the hashes may differ, so that keys crowd in buckets, segments, directory.
  *
  *     [choices][bits of the hash that vary, 8 bytes] then operations:
  *     [which][key, 2 bytes][count or value]
  *
  * 1. What was put in is found, with its policy bits and TTL mark; what was taken out is not.
- * 2. A scan answers what was there from its first step to its last, whatever changed in between, and
- *    nothing else; its cursors ascend.
+ * 2. A scan answers what was there from its first step to its last, whatever changed in between,
+ *    and nothing else; its cursors ascend.
  * 3. The table's own invariants hold, and it leaves no memory behind. */
 #include "base/assert.h"
 #include "base/hash.h"
@@ -75,8 +75,8 @@ static struct table_ref find(const struct world *w, uint16_t n) {
 }
 
 static struct entry *entry_of(uint16_t n, bool expires) {
-    return entry_create_string(slice_of(&n, sizeof n), SLICE("v"), expires ? EXPIRE_MS : EXPIRE_NEVER,
-                               no_origin);
+    return entry_create_string(slice_of(&n, sizeof n), SLICE("v"),
+                               expires ? EXPIRE_MS : EXPIRE_NEVER, no_origin);
 }
 
 static void set_expires(struct world *w, struct key_state *k, bool expires) {
@@ -156,7 +156,6 @@ static void scan(struct world *w, unsigned which, uint8_t steps) {
             w->keys[n].scan[which].seen = false;
         }
         w->cursor[which] = table_scan(w->t, before, scanned, &s);
-        /* With a prefix the bits for it stay: 0 they were, 0 they are. */
         ASSERT(w->cursor[which] == 0 || w->cursor[which] > before);
         for (uint32_t n = 0; n < KEYS && w->cursor[which] == 0; n++) {
             ASSERT(!w->keys[n].scan[which].must || w->keys[n].scan[which].seen);

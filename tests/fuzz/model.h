@@ -1,9 +1,9 @@
 #ifndef FOREBAY_FUZZ_MODEL_H
 #define FOREBAY_FUZZ_MODEL_H
 /* What the commands do, once more: as plainly as possible (arrays searched from the start), from
- * Redis's documentation and from nothing of src but its smallest tools. It runs a command on its own
- * state and holds the server's reply against it; where a reply's order or choice is free, against all
- * that is allowed. */
+ * Redis's documentation and from nothing of src but its smallest tools. It runs a command on its
+ * own state and holds the server's reply against it; where a reply's order or choice is free,
+ * against all that is allowed. */
 #include <stdbool.h>
 #include <stdint.h>
 

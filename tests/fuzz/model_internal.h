@@ -14,7 +14,7 @@ struct pair {
     struct buf value;
 };
 
-/* A key's value in one database; KIND_NONE: no key. One that expired stays until it is overwritten. */
+/* A key's value in one database; KIND_NONE: no key. What expired stays until overwritten. */
 struct value {
     enum value_kind kind;
     int64_t expire_ms; /* MODEL_NEVER */

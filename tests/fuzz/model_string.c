@@ -390,7 +390,8 @@ static void lcs(struct model *m) {
         return;
     }
     struct slice common = take_bulk(m);
-    if (common.len != lcs_length(x, y) || !is_subsequence(common, x) || !is_subsequence(common, y)) {
+    if (common.len != lcs_length(x, y) || !is_subsequence(common, x) ||
+        !is_subsequence(common, y)) {
         model_fail(m, "a longest common subsequence", common);
     }
 }

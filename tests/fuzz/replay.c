@@ -3,8 +3,8 @@
  *
  *     fuzz_<target> <corpus folder> <mutations> <seed>
  *
- * Memory in use may not differ at the end from what it was after the corpus, and resident memory may
- * not have grown much since the first tenth of the mutations.
+ * Memory in use may not differ at the end from what it was after the corpus, and resident memory
+ * may not have grown much since the first tenth of the mutations.
  *
  * A failing mutation is left as "fuzz-failed-input.<pid>" in the working folder; put it into the
  * corpus with the fix. */
