@@ -29,9 +29,6 @@ struct session *session_create(struct shard *sh, int fd) {
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
     }
-    if (!sh->env.settings->requirepass[0]) {
-        client_set(&s->client, CLIENT_AUTHENTICATED); /* it stays so when a password is set later */
-    }
     hmap_insert(&sh->sessions_by_id, &s->by_id, s->client.id);
     pthread_mutex_lock(&sh->registry);
     list_push_back(&sh->sessions, &s->all);
