@@ -11,7 +11,10 @@
 #include "base/mem.h"
 #include "net/listener.h"
 
-enum { IDLE_SCAN_PERIOD_US = 1000 * 1000 };
+enum {
+    IDLE_SCAN_PERIOD_US = 1000 * 1000,
+    OUTPUT_STUCK_S = 60,
+};
 
 struct session *session_create(struct shard *sh, int fd) {
     struct session *s = mem_zalloc(sizeof *s);
@@ -116,18 +119,20 @@ bool session_check_output(struct session *s) {
     return false;
 }
 
-/* A client that leaves its output lying: over the soft limit for too long, or not a byte taken. */
+/* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output
+ * of which not a byte was taken for OUTPUT_STUCK_S. */
 static void check_stuck(struct shard *sh, struct session *s) {
     const struct settings *settings = sh->env.settings;
     size_t len = s->conn.out.len_bytes;
     bool over = settings->output_soft_bytes && len > settings->output_soft_bytes;
     bool still = len > 0 && len == s->output_stuck_len && s->state >= SESSION_WAITS_OUTPUT;
+    int64_t limit_us = (int64_t)(over ? settings->output_soft_s : OUTPUT_STUCK_S) * 1000000;
     s->output_stuck_len = len;
-    if ((!over && !still) || settings->output_soft_s == 0) {
+    if (!over && !still) {
         s->output_stuck_us = 0;
     } else if (s->output_stuck_us == 0) {
         s->output_stuck_us = sh->env.now_us;
-    } else if (sh->env.now_us - s->output_stuck_us > (int64_t)settings->output_soft_s * 1000000) {
+    } else if (sh->env.now_us - s->output_stuck_us >= limit_us) {
         close_over_limit(s, "it does not read its replies");
     }
 }
