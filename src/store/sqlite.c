@@ -97,8 +97,8 @@ static enum driver_status open_conn(const struct store_url *url, int64_t timeout
         c->inode = st.st_ino;
     }
     if (rc == SQLITE_OK) {
-        /* The file is opened, and seen to be a database, by the first read only. Where it is locked that
-         * is left to the first load: nobody can interrupt what waits here. */
+        /* The file is opened, and seen to be a database, by the first read only. Where it is locked
+         * that is left to the first load: nobody can interrupt what waits here. */
         rc = sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
         rc = rc == SQLITE_BUSY ? SQLITE_OK : rc;
         c->timeout_us = timeout_ms * 1000;
