@@ -106,7 +106,8 @@ bool session_check_output(struct session *s) {
         close_over_limit(s, "output is over the hard limit");
         return false;
     }
-    /* Who has a hard limit is served up to it, as on Redis: waiting would keep him below it for ever. */
+    /* Under a hard limit a client is served up to it, as on Redis: paused, it would stay below it
+     * for ever. */
     if (settings->output_hard_bytes || len <= OUTPUT_PAUSE_BYTES || s->state != SESSION_RUNNING) {
         return true;
     }
