@@ -418,6 +418,9 @@ static void after_change(struct model *m) {
     for (unsigned i = 0; i < MODEL_CLIENTS; i++) {
         const struct walk *scan = &m->clients[i].scan, *hscan = &m->clients[i].hscan;
         const struct value *hash = hscan->active ? &hscan->key->in[hscan->db] : NULL;
+        if (!scan->active && !hscan->active) {
+            continue;
+        }
         bool hash_stays = hash && value_is_live(m, hash) && hash->id == hscan->id;
         for (uint32_t n = 0; n < m->names_count; n++) {
             struct name *name = m->names[n];

@@ -59,12 +59,8 @@ static void dbsize(struct model *m) {
 }
 
 static void object(struct model *m) {
-    const struct value *v;
-    if (m->argc != 3 || !model_is(m, 1, "encoding")) {
-        skip_value(m);
-        return;
-    }
-    v = model_find(m, 2);
+    ASSERT(model_is(m, 1, "encoding")); /* the only subcommand that is generated */
+    const struct value *v = model_find(m, 2);
     int64_t number;
     if (!v) {
         expect_null(m);
@@ -308,7 +304,7 @@ const struct model_command model_key_commands[] = {
     {"type", type, 2, false},
     {"randomkey", randomkey, 1, false},
     {"dbsize", dbsize, 1, false},
-    {"object", object, -3, false},
+    {"object", object, 3, false},
     {"rename", rename_command, 3, false},
     {"renamenx", rename_command, 3, false},
     {"move", move, 3, false},
