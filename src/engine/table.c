@@ -172,8 +172,10 @@ void table_prefetch_entry(const struct table *t, uint64_t hash) {
     struct bucket *b = home_bucket(t, hash);
     for (uint64_t m = match_tags(b, hash_tag(hash)); m; m &= m - 1) {
         const char *e = (const char *)slot_entry(b->slots[first_match(m)]);
-        prefetch(e);
-        prefetch(e + CACHE_LINE_BYTES); /* the value of most: what follows, the hardware streams */
+        if (e) {
+            prefetch(e);
+            prefetch(e + CACHE_LINE_BYTES); /* most values; what follows, the hardware streams */
+        }
     }
 }
 
