@@ -1,5 +1,5 @@
 /* Fuzz target of the engine's table: a stream of changes and scans, held against an array. The
- * input says which bits of the hashes may differ, so that keys crowd in buckets, segments, directory.
+ * input says which bits of the hashes may differ, so that keys crowd in all parts of it.
  *
  *     [choices][bits of the hash that vary, 8 bytes] then operations:
  *     [which][key, 2 bytes][count or value]
