@@ -180,7 +180,7 @@ static void execute(struct shard *sh, struct request *r) {
     struct session *s = r->s;
     struct cmd *c = &r->cmd;
     if (UNLIKELY(s->state != SESSION_RUNNING)) {
-        if (s->state == SESSION_WAITS_ROWS && c->spec) {
+        if (s->state == SESSION_WAITS_ROWS) {
             park_look_ahead(s, c);
         }
         return;
