@@ -60,7 +60,7 @@ struct session {
     struct timer timer;       /* row timeout, CMD_SLEEP */
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
     size_t output_stuck_len;
-    uint64_t out_written;     /* conn.out.len_bytes when last counted */
+    uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
 };
 
 struct request {
