@@ -1,13 +1,15 @@
 #include "command/rows.h"
 
-/* Linear: there are at most ENV_MISSES_MAX rows, compared by hash. */
-const struct row *rows_find(const struct rows *rows, const struct key *key) {
+#include "base/assert.h"
+
+struct row *rows_find(const struct rows *rows, const struct key *key) {
     if (!rows) {
         return NULL;
     }
-    for (uint32_t i = 0; i < rows->count; i++) {
-        if (rows->v[i].hash == key->hash && slice_eq(rows->v[i].key, key->bytes)) {
-            return &rows->v[i];
+    HMAP_FOR_EACH_HASH(node, &rows->map, key->hash) {
+        struct row *row = CONTAINER_OF(node, struct row, node);
+        if (slice_eq(row->key, key->bytes)) {
+            return row;
         }
     }
     return NULL;

@@ -3,13 +3,14 @@
 /* Outcomes of row loads that a client waited for: what its command sees of rows that are not (or no
  * longer, or not to be) in the table. Kept by the shard's park.c, read by cmd_read. */
 #include <stdint.h>
+#include "ds/hmap.h"
 #include "engine/entry.h"
 #include "engine/table.h"
 
 enum row_state { ROW_PENDING, ROW_LOADED, ROW_ABSENT, ROW_FAILED };
 
 struct row {
-    uint64_t hash;
+    struct hmap_node node;     /* by the key's hash */
     struct slice key;          /* of the database 0; owned by `owner` */
     enum row_state state;
     const struct entry *entry; /* ROW_LOADED: a private copy, for reading only */
@@ -19,11 +20,10 @@ struct row {
 };
 
 struct rows {
-    uint32_t count, cap;
+    struct hmap map; /* struct row */
     uint32_t pending;
-    struct row *v;
 };
 
 /* NULL when nothing is known of this key. */
-const struct row *rows_find(const struct rows *rows, const struct key *key);
+struct row *rows_find(const struct rows *rows, const struct key *key);
 #endif

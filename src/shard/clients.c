@@ -23,19 +23,16 @@ struct session *session_create(struct shard *sh, int fd) {
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
-    if (!sh->env.settings->requirepass[0]) {
-        client_set(&s->client, CLIENT_AUTHENTICATED); /* and stays so if a password is set later */
-    }
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
     }
     hmap_insert(&sh->sessions_by_id, &s->by_id, s->client.id);
-    pthread_mutex_lock(&sh->registry);
+    net_add(sh->net, &s->conn, fd);
+    pthread_mutex_lock(&sh->registry); /* others see it from here on, its fd too */
     list_push_back(&sh->sessions, &s->all);
     pthread_mutex_unlock(&sh->registry);
     sh->sessions_count++;
     stat_add(&sh->stats.connections_now, 1);
-    net_add(sh->net, &s->conn, fd);
     return s;
 }
 
@@ -143,6 +140,9 @@ void clients_check_limits(struct shard *sh) {
     int64_t timeout_ms = (int64_t)sh->env.settings->timeout_s * 1000;
     LIST_FOR_EACH(node, &sh->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, all);
+        /* What left without an event is not waiting any more. */
+        atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes,
+                              memory_order_relaxed);
         int64_t idle_ms = sh->env.now_ms -
                           atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
         if (timeout_ms && s->state == SESSION_RUNNING && idle_ms > timeout_ms) {

@@ -123,7 +123,7 @@ static void handle_message(struct shard *sh, struct message *m) {
     case MESSAGE_KILL:
         s = session_find(sh, m->session_id);
         if (s) {
-            session_end(s);
+            session_close(s); /* its output too: it may be what nobody reads */
         }
         break;
     case MESSAGE_UNPAUSE:
@@ -156,15 +156,13 @@ static void handle_messages(struct shard *sh) {
 
 /* --- events --- */
 
-static void on_sent(struct shard *sh, struct session *s) {
+static void on_sent(struct session *s) {
     if (s->state == SESSION_ENDING && s->conn.out.len_bytes == 0) {
         session_close(s);
     } else if (s->state == SESSION_WAITS_OUTPUT && s->conn.out.len_bytes <= OUTPUT_RESUME_BYTES) {
         park_wake(s);
     }
-    s->out_written = s->conn.out.len_bytes;
     atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
-    (void)sh;
 }
 
 static void on_eof(struct shard *sh, struct session *s, int error) {
@@ -192,7 +190,7 @@ static void handle_events(struct shard *sh) {
             pipeline_receive(sh, s, e->data);
             break;
         case NET_EVENT_SENT:
-            on_sent(sh, s);
+            on_sent(s);
             break;
         case NET_EVENT_EOF:
             on_eof(sh, s, e->error);

@@ -3,7 +3,9 @@
  *
  * Rows: the command that missed needs some rows (rows_needed counts the pending ones); those behind
  * it in its pipeline are asked for at the same time (the window), so that a pipeline of misses
- * costs one round trip. Outcomes stay in s->rows until the window's commands have run.
+ * costs one round trip. Outcomes stay in s->rows until the window's commands have run. A window is
+ * never extended later: a command that came in after a row was asked for must not be answered from
+ * it, as the table, and then the cache, may have been told otherwise in between.
  *
  * 1. A session is on at most one queue (runnable, paused), told by its state.
  * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by
@@ -37,29 +39,24 @@ void park_wake(struct session *s) {
 
 /* --- rows --- */
 
-static struct row *find_row(struct session *s, const struct key *key) {
-    for (uint32_t i = 0; i < s->rows.count; i++) {
-        struct row *r = &s->rows.v[i];
-        if (r->hash == key->hash && slice_eq(r->key, key->bytes)) {
-            return r;
-        }
-    }
-    return NULL;
+static void add_row(struct session *s, struct load *l, bool needed) {
+    struct row *r = mem_alloc(sizeof *r);
+    *r = (struct row){.key = l->key.bytes, .state = ROW_PENDING, .needed = needed, .owner = l};
+    hmap_insert(&s->rows.map, &r->node, l->key.hash);
+    s->rows.pending++;
+    s->rows_needed += needed;
 }
 
-static void drop_row(struct session *s, struct row *r) {
+static void free_row(struct hmap_node *node, void *arg) {
+    struct row *r = CONTAINER_OF(node, struct row, node);
+    (void)arg;
     load_unref(r->owner);
-    if (r->state == ROW_PENDING) {
-        s->rows.pending--;
-    }
-    *r = s->rows.v[--s->rows.count];
+    mem_free(r);
 }
 
 static void forget_rows(struct session *s) {
-    while (s->rows.count) {
-        drop_row(s, &s->rows.v[s->rows.count - 1]);
-    }
-    mem_free(s->rows.v);
+    hmap_visit(&s->rows.map, free_row, NULL);
+    hmap_free(&s->rows.map);
     s->rows = (struct rows){0};
     s->client.rows = NULL;
     s->window = s->rows_needed = 0;
@@ -71,7 +68,7 @@ static void ask_for_misses(struct session *s, bool needed) {
     struct env *env = &s->shard->env;
     for (uint32_t i = 0; i < env->misses_count; i++) {
         const struct row_miss *miss = &env->misses[i];
-        struct row *known = find_row(s, &miss->key);
+        struct row *known = rows_find(&s->rows, &miss->key);
         if (known) {
             if (known->state == ROW_PENDING && needed && !known->needed) {
                 known->needed = true;
@@ -81,31 +78,19 @@ static void ask_for_misses(struct session *s, bool needed) {
         }
         struct load *l;
         bool keep = s->load_attempts >= LOAD_ATTEMPTS_MAX;
-        if (load_join(s->shard, s, miss, keep, &l) == LOAD_CACHED) {
-            continue;
+        if (load_join(s->shard, s, miss, keep, &l) == LOAD_WAITING) {
+            add_row(s, l, needed);
         }
-        if (s->rows.count == s->rows.cap) {
-            s->rows.cap = s->rows.cap ? s->rows.cap * 2 : 8;
-            s->rows.v = mem_realloc(s->rows.v, s->rows.cap * sizeof *s->rows.v);
-        }
-        s->rows.v[s->rows.count++] = (struct row){.hash = l->key.hash,
-                                                  .key = l->key.bytes,
-                                                  .state = ROW_PENDING,
-                                                  .needed = needed,
-                                                  .owner = l};
-        s->rows.pending++;
-        s->rows_needed += needed;
     }
     env->misses_count = 0;
-    s->client.rows = s->rows.count ? &s->rows : NULL;
+    s->client.rows = s->rows.map.count ? &s->rows : NULL;
 }
 
 void park_on_misses(struct session *s, struct cmd *c) {
     s->load_attempts++;
     ask_for_misses(s, true);
-    if (s->window == 0) {
-        s->window = 1;
-    }
+    s->looks_ahead = s->window == 0;
+    s->window = MAX(s->window, 1);
     set_parked(s, SESSION_WAITS_ROWS);
     if (s->rows_needed == 0) { /* all of them arrived in the meantime */
         park_wake(s);
@@ -117,6 +102,10 @@ void park_on_misses(struct session *s, struct cmd *c) {
 }
 
 void park_look_ahead(struct session *s, struct cmd *c) {
+    if (!s->looks_ahead || s->rows.map.count >= LOOK_AHEAD_ROWS_MAX) {
+        s->looks_ahead = false;
+        return;
+    }
     s->window++;
     dispatch_expect_rows(c);
     ask_for_misses(s, false);
@@ -134,13 +123,14 @@ static void settle_row(struct session *s, struct row *r, const struct load *l) {
     r->error = l->error;
     if (l->state == ROW_LOADED && !l->entry) {
         stat_add(&s->shard->stats.row_waited, 1);
-        drop_row(s, r);
+        hmap_remove(&s->rows.map, &r->node);
+        free_row(&r->node, NULL);
     }
 }
 
 void park_load_done(struct session *s, struct load *l) {
-    for (uint32_t i = 0; i < s->rows.count; i++) {
-        struct row *r = &s->rows.v[i];
+    HMAP_FOR_EACH_HASH(node, &s->rows.map, l->key.hash) {
+        struct row *r = CONTAINER_OF(node, struct row, node);
         if (r->owner == l && r->state == ROW_PENDING) {
             settle_row(s, r, l);
             break;
@@ -151,19 +141,23 @@ void park_load_done(struct session *s, struct load *l) {
     }
 }
 
+static void time_row_out(struct hmap_node *node, void *arg) {
+    struct row *r = CONTAINER_OF(node, struct row, node);
+    struct session *s = arg;
+    if (r->state == ROW_PENDING) {
+        s->rows_needed -= r->needed;
+        s->rows.pending--;
+        r->needed = false;
+        r->state = ROW_FAILED;
+        r->error = "STORETIMEOUT the database did not answer in time";
+    }
+}
+
+/* Those behind the waiting command were asked for with it or before: their time is up as well. */
 static void on_row_timeout(struct timer *t, void *arg) {
     struct session *s = CONTAINER_OF(t, struct session, timer);
     (void)arg;
-    for (uint32_t i = 0; i < s->rows.count; i++) {
-        struct row *r = &s->rows.v[i];
-        if (r->state == ROW_PENDING && r->needed) {
-            r->needed = false;
-            s->rows_needed--;
-            s->rows.pending--;
-            r->state = ROW_FAILED;
-            r->error = "STORETIMEOUT the database did not answer in time";
-        }
-    }
+    hmap_visit(&s->rows.map, time_row_out, s);
     ASSERT(s->rows_needed == 0);
     stat_add(&s->shard->stats.row_timeouts, 1);
     park_wake(s);

@@ -71,7 +71,6 @@ static void protocol_error(struct shard *sh, struct session *s, const char *erro
     struct resp_writer w = {.out = &s->conn.out, .proto = (uint8_t)client_proto(&s->client)};
     resp_errorf(&w, "ERR Protocol error: %s", error);
     stat_add(&sh->stats.protocol_errors, 1);
-    stat_add(&sh->stats.error_replies, 1);
     stats_count_error(&sh->stats, "ERR");
     session_end(s);
 }
@@ -89,7 +88,7 @@ static struct resp_limits limits_of(const struct shard *sh, const struct session
 /* Parses s->src from s->parsed on into the batch, running it whenever it is full. */
 static void parse_batch(struct shard *sh, struct session *s) {
     struct batch *b = &sh->batch;
-    const struct resp_limits limits = limits_of(sh, s);
+    struct resp_limits limits = limits_of(sh, s);
     char error[RESP_ERROR_CHARS_MAX];
     while (s->state == SESSION_RUNNING && s->parsed < s->src.len) {
         if (b->count == BATCH_REQUESTS_MAX) {
@@ -110,9 +109,15 @@ static void parse_batch(struct shard *sh, struct session *s) {
         case RESP_ERROR:
             pipeline_run(sh);
             touch(b, s);
-            if (s->state == SESSION_RUNNING) {
-                protocol_error(sh, s, error);
+            if (s->state != SESSION_RUNNING) {
+                return;
             }
+            if (limits.unauthenticated_bulk_bytes_max &&
+                client_has(&s->client, CLIENT_AUTHENTICATED)) {
+                limits = limits_of(sh, s); /* it is known since: the request is looked at again */
+                break;
+            }
+            protocol_error(sh, s, error);
             return;
         case RESP_REQUEST:
             s->parsed += consumed;
@@ -180,7 +185,7 @@ static void execute(struct shard *sh, struct request *r) {
     struct session *s = r->s;
     struct cmd *c = &r->cmd;
     if (UNLIKELY(s->state != SESSION_RUNNING)) {
-        if (s->state == SESSION_WAITS_ROWS && c->spec) {
+        if (s->state == SESSION_WAITS_ROWS) {
             park_look_ahead(s, c);
         }
         return;
@@ -234,12 +239,9 @@ static void keep_rest(struct session *s) {
 
 static void count_output(struct shard *sh, struct session *s) {
     size_t now = s->conn.out.len_bytes;
-    if (now > s->out_written) {
-        uint64_t more = now - s->out_written;
-        stat_add(&sh->stats.net_out_bytes, more);
-        stat_add(&s->client.total_out, more);
-    }
-    s->out_written = now;
+    uint64_t more = now - s->out_written;
+    stat_add(&sh->stats.net_out_bytes, more);
+    stat_add(&s->client.total_out, more);
     atomic_store_explicit(&s->client.output_bytes, now, memory_order_relaxed);
     atomic_store_explicit(&s->client.query_bytes, s->in.len, memory_order_relaxed);
 }
@@ -337,6 +339,7 @@ void pipeline_run(struct shard *sh) {
 
 static void feed(struct shard *sh, struct session *s, struct slice src) {
     s->src = src;
+    s->out_written = s->conn.out.len_bytes; /* nothing is sent until settle counts the rest */
     s->parsed = s->done = 0;
     atomic_store_explicit(&s->client.query_bytes, src.len, memory_order_relaxed);
     touch(&sh->batch, s);

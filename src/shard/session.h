@@ -21,6 +21,7 @@ enum {
     RESUMES_A_LOOP_MAX = 256,
     MAINTAIN_SLOTS = 1024,          /* table slots swept for expiry in one step */
     EVICT_A_BATCH_MAX = 64,
+    LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
 };
 
@@ -51,14 +52,15 @@ struct session {
     enum session_state state;
     bool in_batch;            /* has requests in the batch, or is on its touched list */
     bool eof;                 /* the peer closed its side */
-    uint32_t window;          /* requests its rows were looked up ahead for */
+    uint32_t window;          /* requests its rows were asked for: from the present one on */
+    bool looks_ahead;         /* those behind the present one may still join the window */
     uint32_t load_attempts;   /* runs of the present command that ended in CMD_MISS */
     uint32_t rows_needed;     /* pending rows the present command waits for */
     struct rows rows;
     struct timer timer;       /* row timeout, CMD_SLEEP */
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
     size_t output_stuck_len;
-    uint64_t out_written;     /* conn.out.len_bytes when last counted */
+    uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
 };
 
 struct request {

@@ -130,22 +130,20 @@ static const struct host_ops fake_host = {
 
 /* --- the fake database --- */
 
-static struct rows *rows_create(void) {
-    struct rows *rows = mem_zalloc(sizeof *rows);
-    rows->cap = 2 * ENV_MISSES_MAX;
-    rows->v = mem_zalloc(rows->cap * sizeof *rows->v);
-    return rows;
+static void row_destroy(struct hmap_node *node, void *arg) {
+    struct row *row = CONTAINER_OF(node, struct row, node);
+    (void)arg;
+    entry_destroy((struct entry *)row->entry);
+    mem_free((char *)row->key.ptr);
+    mem_free(row);
 }
 
 static void rows_destroy(struct rows *rows) {
-    for (uint32_t i = 0; rows && i < rows->count; i++) {
-        entry_destroy((struct entry *)rows->v[i].entry);
-        mem_free((char *)rows->v[i].key.ptr);
-    }
     if (rows) {
-        mem_free(rows->v);
+        hmap_visit(&rows->map, row_destroy, NULL);
+        hmap_free(&rows->map);
+        mem_free(rows);
     }
-    mem_free(rows);
 }
 
 static void store_row(struct harness *h, const struct row_miss *miss, struct entry_origin origin) {
@@ -164,15 +162,15 @@ static void store_row(struct harness *h, const struct row_miss *miss, struct ent
 }
 
 static void load_misses(struct harness *h, struct client *client) {
-    client->rows = client->rows ? client->rows : rows_create();
+    client->rows = client->rows ? client->rows : mem_zalloc(sizeof *client->rows);
     for (uint32_t i = 0; i < h->env.misses_count; i++) {
         const struct row_miss *miss = &h->env.misses[i];
         struct entry_origin origin = {miss->map->id, miss->map->generation};
         struct slice key = miss->key.bytes;
-        ASSERT(client->rows->count < client->rows->cap);
-        struct row *row = &client->rows->v[client->rows->count++];
-        *row = (struct row){.hash = miss->key.hash, .state = ROW_ABSENT};
-        row->key = slice_of(mem_dup(key.ptr, key.len), key.len);
+        struct row *row = mem_alloc(sizeof *row);
+        *row = (struct row){.key = slice_of(mem_dup(key.ptr, key.len), key.len),
+                            .state = ROW_ABSENT};
+        hmap_insert(&client->rows->map, &row->node, miss->key.hash);
         h->loads++;
         if (h->row_error) {
             row->state = ROW_FAILED;
