@@ -23,6 +23,9 @@ struct session *session_create(struct shard *sh, int fd) {
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
+    if (!sh->env.settings->requirepass[0]) {
+        client_set(&s->client, CLIENT_AUTHENTICATED); /* and stays so if a password is set later */
+    }
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
     }
