@@ -1,8 +1,8 @@
 #ifndef FOREBAY_COMMAND_CLIENT_H
 #define FOREBAY_COMMAND_CLIENT_H
 /* A client as the commands see it; the shard embeds it in its session. Written by its shard's
- * thread only. Fields marked (L) are read by other threads for CLIENT LIST: relaxed atomics, or changed
- * through host->client_set_text only. */
+ * thread only. Fields marked (L) are read by other threads for CLIENT LIST: relaxed atomics, or
+ * changed through host->client_set_text only. */
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>

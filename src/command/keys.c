@@ -28,6 +28,7 @@ struct slice keys_type_name(enum value_type type) {
 static void del_command(struct cmd *c) {
     int64_t deleted = 0;
     for (uint32_t i = 0; i < c->keys_count; i++) {
+        cmd_invalidate_row(c, i);
         deleted += part_delete(cmd_partition(c, i), client_db(c->client), &c->keys[i],
                                c->env->now_ms);
     }

@@ -277,8 +277,10 @@ static void swapdb_command(struct cmd *c) {
     }
     if (a != b) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
-            transaction_swapping(ks->partitions[i], (unsigned)a, (unsigned)b);
-            transaction_swapping(ks->partitions[i], (unsigned)b, (unsigned)a);
+            transaction_swapping(ks->partitions[i], (unsigned)a, (unsigned)b,
+                                 c->env->now_ms);
+            transaction_swapping(ks->partitions[i], (unsigned)b, (unsigned)a,
+                                 c->env->now_ms);
         }
         keyspace_swap(ks, (unsigned)a, (unsigned)b);
     }

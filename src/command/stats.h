@@ -25,7 +25,7 @@ struct stats {
     _Atomic uint64_t loops, busy_us, idle_us; /* time outside and inside net_wait */
     _Atomic uint64_t parked_now;              /* clients waiting for a row or a timer */
     _Atomic uint64_t row_hits;                /* mapped keys answered from the cache */
-    _Atomic uint64_t row_waited;              /* ... of these: because their client waited for them */
+    _Atomic uint64_t row_waited;              /* ... after their client had waited for them */
     _Atomic uint64_t row_misses;              /* mapped keys that had to be asked for */
     _Atomic uint64_t row_joins;               /* ... and joined a load already in flight */
     _Atomic uint64_t row_fills, row_fills_refused; /* stored; not stored: the fence moved */

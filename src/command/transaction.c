@@ -167,13 +167,15 @@ void transaction_touched(struct partition *p, unsigned db, const struct key *key
 struct swapping {
     struct partition *p;
     unsigned db, other;
+    int64_t now_ms;
 };
 
 static void swapping(struct hmap_node *node, void *arg) {
     const struct swapping *s = arg;
     struct watch_key *wk = CONTAINER_OF(node, struct watch_key, node);
     struct key key = {wk->bytes, node->hash};
-    if (wk->db != s->db || !s->p->db[s->other] || !table_find(s->p->db[s->other], &key).slot) {
+    /* One that has expired is removed, so that it is not found out later, as a change. */
+    if (wk->db != s->db || !part_peek(s->p, s->other, &key, s->now_ms)) {
         return;
     }
     LIST_FOR_EACH(it, &wk->watchers) {
@@ -181,8 +183,8 @@ static void swapping(struct hmap_node *node, void *arg) {
     }
 }
 
-void transaction_swapping(struct partition *p, unsigned db, unsigned other) {
-    hmap_visit(&p->watched, swapping, &(struct swapping){p, db, other});
+void transaction_swapping(struct partition *p, unsigned db, unsigned other, int64_t now_ms) {
+    hmap_visit(&p->watched, swapping, &(struct swapping){p, db, other, now_ms});
 }
 
 /* --- the queue --- */

@@ -13,7 +13,7 @@ bool transaction_grows(const struct client *client);
 /* True when a queued command changes keys. */
 bool transaction_writes(const struct client *client);
 /* Before SWAPDB: marks the watchers of keys of `db` that exist in `other`. */
-void transaction_swapping(struct partition *p, unsigned db, unsigned other);
+void transaction_swapping(struct partition *p, unsigned db, unsigned other, int64_t now_ms);
 /* Copies the command to the client's queue. */
 void transaction_queue(struct cmd *c);
 /* Drops queue and MULTI state; watches are dropped too. */

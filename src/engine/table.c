@@ -171,11 +171,11 @@ void table_prefetch_bucket(const struct table *t, uint64_t hash) {
 void table_prefetch_entry(const struct table *t, uint64_t hash) {
     struct bucket *b = home_bucket(t, hash);
     for (uint64_t m = match_tags(b, hash_tag(hash)); m; m &= m - 1) {
-        /* No lock is held: the slot may be empty by now, so this is an address, not a pointer. */
-        uintptr_t e = (uintptr_t)slot_entry(b->slots[first_match(m)]);
-        prefetch((const void *)e);
-        /* The value of most: what follows, the hardware streams. */
-        prefetch((const void *)(e + CACHE_LINE_BYTES));
+        const char *e = (const char *)slot_entry(b->slots[first_match(m)]);
+        if (e) {
+            prefetch(e);
+            prefetch(e + CACHE_LINE_BYTES); /* most values; what follows, the hardware streams */
+        }
     }
 }
 

@@ -121,16 +121,18 @@ static enum step find_line(const char *data, size_t len, struct cursor *c, char 
 /* A length of up to nine digits whose line is at hand, the usual case. Returns what is behind the
  * line; NULL leaves it to the slow way to say what is wrong or missing. */
 static inline const char *short_length(const char *at, const char *end, uint32_t *out) {
-    const char *p = at, *stop = end - at > SHORT_DIGITS_MAX ? at + SHORT_DIGITS_MAX : end;
-    uint32_t value = 0;
-    for (; p < stop; p++) {
-        unsigned digit = (unsigned)(unsigned char)*p - '0';
-        if (digit > 9) {
-            break;
+    if (UNLIKELY(end - at < SHORT_DIGITS_MAX + CRLF_BYTES)) {
+        if (!memchr(at, '\r', (size_t)(end - at)) || end[-1] == '\r') {
+            return NULL; /* the digits below end at a CR with a byte behind it */
         }
+    }
+    const char *p = at;
+    uint32_t value = 0;
+    for (unsigned digit; p - at < SHORT_DIGITS_MAX &&
+                         (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++) {
         value = value * 10 + digit;
     }
-    if (p == at || end - p < CRLF_BYTES || *p != '\r' || (*at == '0' && p - at > 1)) {
+    if (UNLIKELY(p == at || *p != '\r' || (*at == '0' && p - at > 1))) {
         return NULL;
     }
     *out = value;
@@ -307,6 +309,34 @@ static enum resp_status parse_multibulk(struct resp_parser *p, const char *data,
     return RESP_REQUEST;
 }
 
+/* The usual request: few arguments, all of it at hand, nothing odd about it. Returns what is behind
+ * it; NULL leaves it to the general way, which knows what is wrong or missing. */
+static const char *take_whole(const char *at, const char *end, const struct resp_limits *limits,
+                              struct resp_args *args) {
+    uint32_t count, len;
+    at = short_length(at + 1, end, &count);
+    if (UNLIKELY(!at || count - 1 >= ARGS_CAP_MIN || count > limits->args_max ||
+                 limits->unauthenticated_bulk_bytes_max)) {
+        return NULL;
+    }
+    args_reserve(args, ARGS_CAP_MIN);
+    struct slice *v = args->v;
+    for (uint32_t i = 0; i < count; i++) {
+        if (UNLIKELY(at == end || *at != '$')) {
+            return NULL;
+        }
+        at = short_length(at + 1, end, &len);
+        if (UNLIKELY(!at || (size_t)(end - at) < (size_t)len + CRLF_BYTES ||
+                     len > limits->bulk_bytes_max)) {
+            return NULL;
+        }
+        v[i] = slice_of(at, len);
+        at += len + CRLF_BYTES;
+    }
+    args->count = count;
+    return at;
+}
+
 static enum resp_status parse_inline(struct resp_parser *p, const char *data, size_t len,
                                      struct cursor *c, const struct resp_limits *limits,
                                      struct resp_args *args, size_t *consumed, char *error) {
@@ -342,6 +372,13 @@ enum resp_status resp_parse(struct resp_parser *p, const char *data, size_t len,
                             const struct resp_limits *limits, struct resp_args *args,
                             size_t *consumed, char error[RESP_ERROR_CHARS_MAX]) {
     ASSERT(len > 0);
+    if (LIKELY(data[0] == '*' && !p->partial)) {
+        const char *behind = take_whole(data, data + len, limits, args);
+        if (LIKELY(behind)) {
+            *consumed = (size_t)(behind - data);
+            return RESP_REQUEST;
+        }
+    }
     struct cursor c = {.bulk_len = BULK_UNKNOWN};
     if (UNLIKELY(p->partial)) {
         if (p->partial->unescaped) {

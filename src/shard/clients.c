@@ -26,9 +26,6 @@ struct session *session_create(struct shard *sh, int fd) {
     if (socket_is_unix(fd)) {
         client_set(&s->client, CLIENT_UNIX);
     }
-    if (!sh->env.settings->requirepass[0]) {
-        client_set(&s->client, CLIENT_AUTHENTICATED); /* it stays so when a password is set later */
-    }
     hmap_insert(&sh->sessions_by_id, &s->by_id, s->client.id);
     net_add(sh->net, &s->conn, fd);
     pthread_mutex_lock(&sh->registry); /* others see it from here on, its fd too */
@@ -106,7 +103,8 @@ bool session_check_output(struct session *s) {
         close_over_limit(s, "output is over the hard limit");
         return false;
     }
-    /* Who has a hard limit is served up to it, as on Redis: waiting would keep him below it for ever. */
+    /* Under a hard limit a client is served up to it, as on Redis: paused, it would stay below it
+     * for ever. */
     if (settings->output_hard_bytes || len <= OUTPUT_PAUSE_BYTES || s->state != SESSION_RUNNING) {
         return true;
     }

@@ -5,8 +5,9 @@
  *        -> load_complete: fill under the fence -> waiters: park_load_done, here or
  *           by MESSAGE_RESUME
  *
- * 1. A fill stores nothing unless the fence and the mapping's generation are what they were when
- *    the load was asked for (STORE.md section 3); it then only answers those who asked.
+ * 1. A fill stores nothing without room under maxmemory, nor unless the fence and the mapping's
+ *    generation are what they were when the load was asked for (docs/store.md, Consistency); it
+ *    then only answers those who asked.
  * 2. Who asks after the fence moved does not join: a new load takes the old one's place in the map.
  * 3. The result is written before the waiters are told and never changes after. */
 #include "shard/session.h"
@@ -199,9 +200,17 @@ static bool token_holds(const struct partition *p, const struct load *l) {
            atomic_load(&l->map->generation) == l->generation;
 }
 
+/* Past maxmemory with nothing to evict a row is answered, not kept. Before the lock is taken. */
+static bool has_room(struct shard *sh) {
+    return !sh->env.settings->keyspace.maxmemory_bytes ||
+           keyspace_make_room(sh->env.ks, sh->index, sh->env.shards, sh->env.now_ms,
+                              EVICT_A_BATCH_MAX);
+}
+
 /* Under the lock: stores the row's entry `e`, or keeps it for the waiters. */
-static void fill(struct shard *sh, struct partition *p, struct load *l, struct entry *e) {
-    bool store = token_holds(p, l);
+static void fill(struct shard *sh, struct partition *p, struct load *l, struct entry *e,
+                 bool room) {
+    bool store = room && token_holds(p, l);
     if (l->state == ROW_LOADED && (l->keep_copy || !store)) {
         l->entry = store ? entry_copy(e, l->key.bytes, entry_expire_ms(e), entry_origin(e)) : e;
     }
@@ -228,9 +237,10 @@ void load_complete(struct shard *sh, struct load *l) {
         set_error(l);
         stat_add(&sh->stats.row_errors, 1);
     }
+    bool room = has_room(sh);
     lock_take(&p->lock);
     if (answered) {
-        fill(sh, p, l, e);
+        fill(sh, p, l, e, room);
     }
     bool in_map = !l->detached;
     if (in_map) {

@@ -84,8 +84,7 @@ static void reset_stats(struct shard *sh) {
         &s->connections_rejected, &s->clients_closed_output, &s->clients_closed_query,
         &s->clients_closed_idle, &s->protocol_errors,   &s->error_replies,
         &s->auth_failures,   &s->row_hits,              &s->row_misses,
-        &s->row_waited,
-        &s->row_joins,       &s->row_fills,             &s->row_fills_refused,
+        &s->row_waited,      &s->row_joins,       &s->row_fills,             &s->row_fills_refused,
         &s->row_errors,      &s->row_timeouts};
     for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);

@@ -97,10 +97,12 @@ static enum driver_status open_conn(const struct store_url *url, int64_t timeout
         c->inode = st.st_ino;
     }
     if (rc == SQLITE_OK) {
+        /* The file is opened, and seen to be a database, by the first read only. Where it is locked
+         * that is left to the first load: nobody can interrupt what waits here. */
+        rc = sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
+        rc = rc == SQLITE_BUSY ? SQLITE_OK : rc;
         c->timeout_us = timeout_ms * 1000;
         sqlite3_busy_handler(c->db, on_busy, c);
-        /* The file is opened, and seen to be a database, by the first read only. */
-        rc = sqlite3_exec(c->db, "SELECT count(*) FROM sqlite_schema", NULL, NULL, NULL);
     }
     if (rc != SQLITE_OK) {
         enum driver_status status = fail(c, rc, error);

@@ -3,13 +3,18 @@
  *
  *     fuzz_<target> <corpus folder> <mutations> <seed>
  *
+ * Memory in use may not differ at the end from what it was after the corpus, and resident memory
+ * may not have grown much since the first tenth of the mutations.
+ *
  * A failing mutation is left as "fuzz-failed-input.<pid>" in the working folder; put it into the
  * corpus with the fix. */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -22,6 +27,8 @@ enum {
     INPUT_BYTES_MAX = 1 << 16,
     MUTATED_BYTES_MAX = 4096,
     EDITS_MAX = 8,
+    GROWTH_BYTES_MAX = 16 << 20, /* resident, allocator's leeway included */
+    RANDOM_BYTES_MAX = 64, /* of an edit that inserts some */
 };
 
 struct input {
@@ -90,12 +97,23 @@ static size_t insert(uint8_t *bytes, size_t len, size_t at, const void *piece, s
     return len + piece_len;
 }
 
+static size_t insert_random(struct rng *rng, uint8_t *bytes, size_t len, size_t at) {
+    uint8_t piece[RANDOM_BYTES_MAX];
+    size_t piece_len = rng_below(rng, sizeof piece + 1);
+    for (size_t i = 0; i < piece_len; i++) {
+        piece[i] = (uint8_t)rng_next(rng);
+    }
+    return insert(bytes, len, at, piece, piece_len);
+}
+
 static size_t edit(struct rng *rng, const struct corpus *corpus, uint8_t *bytes, size_t len) {
     size_t at = rng_below(rng, len + 1);
     const char *word = WORDS[rng_below(rng, ARRAY_COUNT(WORDS))];
     const struct input *other = &corpus->inputs[rng_below(rng, corpus->count)];
     size_t cut = rng_below(rng, MIN(len - at, 16) + 1);
-    switch (rng_below(rng, 5)) {
+    switch (rng_below(rng, 6)) {
+    case 5:
+        return insert_random(rng, bytes, len, at);
     case 0:
         return insert(bytes, len, at, word, strlen(word));
     case 1:
@@ -123,9 +141,51 @@ static size_t mutate(struct rng *rng, const struct corpus *corpus, uint8_t *byte
     return len;
 }
 
-/* Before the run, as a failure aborts. */
-static void leave_input(int fd, const uint8_t *bytes, size_t len) {
-    ASSERT(pwrite(fd, bytes, len, 0) == (ssize_t)len && ftruncate(fd, (off_t)len) == 0);
+/* The input being run, in a file: a mapping, so that it is there when a failure aborts and costs no
+ * system call. The file is MUTATED_BYTES_MAX long; a failure cuts it. */
+struct left {
+    char name[64];
+    int fd;
+    uint8_t *bytes;
+    size_t len;
+};
+
+static struct left left_input;
+
+static void left_open(struct left *left) {
+    snprintf(left->name, sizeof left->name, "fuzz-failed-input.%d", (int)getpid());
+    left->fd = open(left->name, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0644);
+    ASSERT(left->fd >= 0 && ftruncate(left->fd, MUTATED_BYTES_MAX) == 0);
+    left->bytes = mmap(NULL, MUTATED_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_SHARED, left->fd, 0);
+    ASSERT(left->bytes != MAP_FAILED);
+}
+
+static void left_close(struct left *left) {
+    munmap(left->bytes, MUTATED_BYTES_MAX);
+    close(left->fd);
+    unlink(left->name);
+}
+
+static void cut_and_die(int signal_number) {
+    ssize_t ignored = ftruncate(left_input.fd, (off_t)left_input.len);
+    (void)ignored;
+    signal(signal_number, SIG_DFL);
+    raise(signal_number);
+}
+
+static void run_mutations(const struct corpus *corpus, struct rng *rng, unsigned long count,
+                          struct left *left) {
+    int64_t used_bytes = mem_used_bytes();
+    size_t resident_bytes = 0;
+    for (unsigned long i = 0; i < count; i++) {
+        if (i == count / 10) {
+            resident_bytes = mem_resident_bytes();
+        }
+        left->len = mutate(rng, corpus, left->bytes);
+        LLVMFuzzerTestOneInput(left->bytes, left->len);
+    }
+    ASSERT(mem_used_bytes() == used_bytes);
+    ASSERT(count == 0 || mem_resident_bytes() <= resident_bytes + GROWTH_BYTES_MAX);
 }
 
 int main(int argc, char **argv) {
@@ -133,6 +193,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: %s <corpus folder> <mutations> <seed>\n", argv[0]);
         return 2;
     }
+    mem_thread_register();
     struct corpus *corpus = mem_zalloc(sizeof *corpus);
     corpus_load(corpus, argv[1]);
     ASSERT(corpus->count > 0);
@@ -141,19 +202,13 @@ int main(int argc, char **argv) {
     }
     unsigned long mutations = strtoul(argv[2], NULL, 10);
     struct rng rng = {.state = strtoull(argv[3], NULL, 10)};
-    char left[64];
-    snprintf(left, sizeof left, "fuzz-failed-input.%d", (int)getpid());
-    int fd = open(left, O_CREAT | O_RDWR | O_TRUNC | O_CLOEXEC, 0644);
-    ASSERT(fd >= 0);
-    uint8_t bytes[MUTATED_BYTES_MAX];
-    for (unsigned long i = 0; i < mutations; i++) {
-        size_t len = mutate(&rng, corpus, bytes);
-        leave_input(fd, bytes, len);
-        LLVMFuzzerTestOneInput(bytes, len);
-    }
-    close(fd);
-    unlink(left);
-    printf("%zu inputs, %lu mutations from seed %s\n", corpus->count, mutations, argv[3]);
+    struct left *left = &left_input;
+    left_open(left);
+    signal(SIGABRT, cut_and_die);
+    run_mutations(corpus, &rng, mutations, left);
+    left_close(left);
+    printf("%zu inputs, %lu mutations from seed %s, %zu KiB resident\n", corpus->count, mutations,
+           argv[3], mem_resident_bytes() / 1024);
     for (size_t i = 0; i < corpus->count; i++) {
         mem_free(corpus->inputs[i].bytes);
     }

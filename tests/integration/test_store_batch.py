@@ -146,7 +146,8 @@ def test_client_kill_of_one_that_waits(db, forebay):
 
 
 def test_dropped_while_it_loads(db, forebay):
-    """A DEL between a load's start and its end: who asked before is answered, nothing stale stays."""
+    """A DEL between a load's start and its end: who asked before is answered, nothing stale
+    stays."""
     server = forebay(db, store_timeout="30s")
     waiting, other = server.client(timeout=30), server.client()
     with db.stalled("items"):

@@ -1,4 +1,5 @@
-"""A MariaDB that dies, hangs, comes back or changes its mind: what clients see, and for how long."""
+"""A MariaDB that dies, hangs, comes back or changes its mind: what clients see, and for how
+long."""
 import signal
 import time
 

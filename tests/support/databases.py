@@ -52,7 +52,8 @@ class MariaDB:
                 [program, "--no-defaults", "--datadir=" + self.data, "--socket=" + self.socket,
                  "--port=%d" % self.port, "--bind-address=127.0.0.1", "--skip-log-bin",
                  "--pid-file=" + os.path.join(self.directory, "m.pid"),
-                 "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--max-connections=400",
+                 "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M",
+                 "--max-connections=400",
                  "--innodb-flush-log-at-trx-commit=2", "--log-output=TABLE",
                  "--character-set-server=utf8mb4", "--skip-name-resolve"] + self.as_root,
                 stdout=log, stderr=log, stdin=subprocess.DEVNULL)

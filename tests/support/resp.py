@@ -2,7 +2,8 @@
 
     bulk string -> bytes      simple string -> Simple     error -> Error     integer -> int
     null bulk, RESP3 null -> Nil     null array -> NilArray     array -> list
-    map -> Map (pairs in order)      set -> Set     push -> Push     double -> Double     bool -> Bool
+    map -> Map (pairs in order)      set -> Set     push -> Push     double -> Double
+    bool -> Bool
 """
 import socket
 
@@ -63,7 +64,8 @@ class Client:
     def __init__(self, address, timeout=10):
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.sock = socket.socket(family, socket.SOCK_STREAM)
-        self.sock.connect(address)  # waits where the backlog is full, as it does without a timeout only
+        # Without a timeout, so that it waits where the backlog of a unix socket is full.
+        self.sock.connect(address)
         self.sock.settimeout(timeout)
         self.file = self.sock.makefile("rb")
 

@@ -24,8 +24,8 @@ def binary():
 
 
 def free_port():
-    """One that nobody listens on, below the range that connecting sockets get theirs from: a client that
-    tries again and again while its server is restarted may else connect to itself."""
+    """One that nobody listens on, below the range that connecting sockets get theirs from: a client
+    that tries again and again while its server is restarted may else connect to itself."""
     while True:
         port = random.randrange(20000, 32000)
         with socket.socket() as s:

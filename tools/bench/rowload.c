@@ -1,13 +1,13 @@
-/* Reads rows once each and says how long that took: through a cache that speaks RESP, in pipelines, or
- * from the database itself, one prepared SELECT a key, as an application without a cache does.
+/* Reads rows once each and says how long that took: through a cache that speaks RESP, in pipelines,
+ * or from the database itself, one prepared SELECT a key, as an application without a cache does.
  *
  *     rowload resp PORT CONNECTIONS FIRST COUNT
  *     rowload sql  PORT DATABASE USER CONNECTIONS FIRST COUNT      (password in MYSQL_PWD)
  *
  * The rows are those with id FIRST to FIRST + COUNT - 1 of table bench_rows (id, v); their keys are
- * row:<id>. Every connection gets an equal share: a pipeline of all of it with resp, a thread with sql.
- * Prints {"rows":..,"seconds":..,"bytes":..}; fails unless every row came. The clock runs from the moment all
- * connections stand to the last row's last byte.
+ * row:<id>. Every connection gets an equal share: a pipeline of all of it with resp, a thread with
+ * sql. Prints {"rows":..,"seconds":..,"bytes":..}; fails unless every row came. The clock runs from
+ * the moment all connections stand to the last row's last byte.
  *
  * Limits: CONNECTIONS_MAX, COUNT_MAX. */
 #include <arpa/inet.h>
@@ -123,8 +123,8 @@ static bool take_replies(struct resp_connection *c) {
 /* False when the connection is done or broken. */
 static bool advance(struct resp_connection *c, short events) {
     if ((events & POLLOUT) && c->sent < c->out.len) {
-        ssize_t sent = send(c->fd, c->out.ptr + c->sent, c->out.len - c->sent,
-                            MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t sent =
+            send(c->fd, c->out.ptr + c->sent, c->out.len - c->sent, MSG_DONTWAIT | MSG_NOSIGNAL);
         c->sent += sent > 0 ? (size_t)sent : 0;
     }
     if (events & (POLLIN | POLLHUP | POLLERR)) {
@@ -187,8 +187,10 @@ static void *sql_main(void *arg) {
     static _Thread_local char value[VALUE_BYTES_MAX];
     unsigned long len = 0;
     MYSQL_BIND key = {.buffer_type = MYSQL_TYPE_LONGLONG, .buffer = &id, .is_unsigned = 1};
-    MYSQL_BIND cell = {.buffer_type = MYSQL_TYPE_STRING, .buffer = value,
-                       .buffer_length = sizeof value, .length = &len};
+    MYSQL_BIND cell = {.buffer_type = MYSQL_TYPE_STRING,
+                       .buffer = value,
+                       .buffer_length = sizeof value,
+                       .length = &len};
     mysql_thread_init();
     pthread_barrier_wait(c->start);
     for (id = s->first; id < s->first + s->count && !s->why; id++) {

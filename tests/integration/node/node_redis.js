@@ -1,5 +1,6 @@
-// node-redis against a server on port argv[2]. Says "restart" and waits for a line on stdin, then goes on
-// with the same client; says "done" at the end, exits with an error when something is not as it should be.
+// node-redis against a server on port argv[2]. Says "restart" and waits for a line on stdin, then
+// goes on with the same client; says "done" at the end, exits with an error when something is not
+// as it should be.
 const assert = require('node:assert');
 const readline = require('node:readline');
 const { createClient } = require('redis');
