@@ -46,10 +46,9 @@ static void on_cron(struct timer *t, void *arg) {
 /* --- settings --- */
 
 static void apply_settings(struct shard *sh, const struct settings *settings) {
-    if (sh->retired_count == ARRAY_COUNT(sh->retired)) {
-        /* Many CONFIG SETs in one batch: nothing borrows from the oldest but error texts of theirs,
-         * which are copied into replies at once. */
-        settings_unref(sh->retired[--sh->retired_count]);
+    if (sh->retired_count == sh->retired_cap) {
+        sh->retired_cap = sh->retired_cap ? 2 * sh->retired_cap : 8;
+        sh->retired = mem_realloc(sh->retired, sh->retired_cap * sizeof *sh->retired);
     }
     sh->retired[sh->retired_count++] = sh->env.settings;
     sh->env.settings = settings;
@@ -388,6 +387,7 @@ static void *shard_main(void *arg) {
         run_loop(sh);
     }
     release_retired(sh);
+    mem_free(sh->retired);
     free_batch(&sh->batch);
     timers_free(&sh->timers);
     mem_thread_unregister();

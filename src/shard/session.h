@@ -125,8 +125,8 @@ struct shard {
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
-    const struct settings *retired[8]; /* replaced during this batch, released after it */
-    uint32_t retired_count;
+    const struct settings **retired; /* replaced during this batch, released after it */
+    uint32_t retired_count, retired_cap;
     uint32_t maintain_next, maintain_left; /* partition of the next step; steps due this period */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;
