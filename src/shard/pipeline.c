@@ -342,6 +342,7 @@ static void feed(struct shard *sh, struct session *s, struct slice src) {
     s->out_written = s->conn.out.len_bytes; /* nothing is sent until settle counts the rest */
     s->parsed = s->done = 0;
     atomic_store_explicit(&s->client.query_bytes, src.len, memory_order_relaxed);
+    atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
     touch(&sh->batch, s);
     sh->feeding = s;
     parse_batch(sh, s);

@@ -272,3 +272,13 @@ def test_shards_share_the_connections():
         shards = {k: v for k, v in info(clients[0], "shards").items() if re.match(r"shard\d", k)}
         counts = [int(re.search(r"connections=(\d+)", v).group(1)) for v in shards.values()]
         assert len(counts) == 3 and sum(counts) == 12 and max(counts) - min(counts) <= 1
+
+
+def test_client_list_of_a_client_that_has_read_everything(server):
+    """The line is of this request: its bytes in, nothing left of earlier replies."""
+    c = server.client()
+    for _ in range(3):
+        assert c.cmd("PING") == "PONG"
+    line = dict(word.split("=", 1) for word in c.cmd("CLIENT", "INFO").decode().split())
+    assert line["qbuf"] == "26"
+    assert line["omem"] == "0"
