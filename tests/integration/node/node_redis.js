@@ -22,6 +22,20 @@ async function exercise(client) {
   assert.strictEqual(seen.size, 2000);
 }
 
+// A command that is sent between the peer's end and node's notice of it fails; it is the client's to
+// try again.
+async function connected(client) {
+  for (let i = 0; i < 500; i++) {
+    try {
+      await client.ping();
+      return;
+    } catch (error) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  throw new Error('not connected again');
+}
+
 async function main() {
   const client = createClient({
     url: `redis://127.0.0.1:${process.argv[2]}`,
@@ -34,6 +48,7 @@ async function main() {
   const lines = readline.createInterface({ input: process.stdin });
   console.log('restart');
   await new Promise((resolve) => lines.once('line', resolve));
+  await connected(client);
   await exercise(client);
   lines.close();
   await client.quit();

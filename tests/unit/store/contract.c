@@ -248,9 +248,12 @@ static void destroy_under_load(const struct contract *c) {
     store_destroy(f.store);
     f.store = NULL;
     for (int i = 0; i < COUNT; i++) {
+        /* How many were read before depends on the machine. */
         assert_true(v[i] && (v[i]->status == STORE_DOWN || v[i]->status == STORE_ROW));
+        assert_string_equal(fixture_text(v[i]), v[i]->status == STORE_ROW
+                                                    ? "id=1 name=one qty=10"
+                                                    : "DOWN: the store is shutting down");
     }
-    assert_string_equal(fixture_text(v[COUNT - 1]), "DOWN: the store is shutting down");
     fixture_free(v, COUNT);
     mapping_unref(m);
     fixture_close(&f);

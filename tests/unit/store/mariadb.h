@@ -21,6 +21,8 @@ void mariadb_create(struct mariadb *m);
 void mariadb_destroy(struct mariadb *m);
 void mariadb_start(struct mariadb *m);
 void mariadb_stop(struct mariadb *m, int signo); /* and waits */
+/* SIGSTOP, and waits until all its threads stand; SIGCONT lets it go on. */
+void mariadb_pause(struct mariadb *m);
 /* Runs a statement as root, drops its result; fails the test on an error. */
 void mariadb_exec(struct mariadb *m, const char *sql);
 /* One value of a statement's first row; static buffer. */

@@ -97,7 +97,7 @@ static void test_stopped(void **state) {
     open_store(&f, db.url, 1, 0);
     struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
     expect_recovery(&f, m);
-    kill(db.pid, SIGSTOP);
+    mariadb_pause(&db);
     /* The first hangs in its query, the second in connecting, others in the queue. */
     for (int i = 0; i < 4; i++) {
         assert_string_equal(fixture_status(timed_get(&f, m, "k:1", &took_ms)), "TIMEOUT");
@@ -124,7 +124,7 @@ static void test_stopped_batch(void **state) {
     for (int i = 0; i < COUNT; i++) {
         keys[i] = SLICE("1");
     }
-    kill(db.pid, SIGSTOP);
+    mariadb_pause(&db);
     int64_t start_us = clock_mono_us();
     struct store_request **v = fixture_load(&f, m, keys, COUNT);
     assert_in_range((clock_mono_us() - start_us) / 1000, 0, TIMEOUT_MS + SLACK_MS);
@@ -150,7 +150,7 @@ static void test_breaker(void **state) {
     open_store(&f, db.url, 2, 3);
     struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
     expect_recovery(&f, m);
-    kill(db.pid, SIGSTOP);
+    mariadb_pause(&db);
     for (int i = 0; i < 3; i++) {
         assert_string_equal(fixture_status(timed_get(&f, m, "k:1", &took_ms)), "TIMEOUT");
     }
