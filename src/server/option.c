@@ -9,6 +9,8 @@
 
 #include "base/num.h"
 #include "net/net.h"
+#include "store/url.h"
+#include "base/mem.h"
 
 enum {
     BIND_ADDRESSES_MAX = 16, /* leaves room for the unix socket among NET_LISTENERS_MAX */
@@ -343,6 +345,26 @@ bool option_output_limits(const struct slice *words, uint32_t count, const char 
                    limits[i].hard_bytes, limits[i].soft_bytes, limits[i].soft_s);
     }
     return true;
+}
+
+bool option_store_url(const struct slice *words, uint32_t count, const char *old, struct buf *out,
+                      char why[OPTION_WHY_CHARS_MAX]) {
+    (void)old;
+    if (count > 1) {
+        return refuse(why, "wrong number of arguments");
+    }
+    if (count == 0 || words[0].len == 0) {
+        return true;
+    }
+    struct store_url *url = mem_zalloc(sizeof *url);
+    char *text = mem_dup(words[0].ptr, words[0].len);
+    bool ok = store_url_parse(url, text, why, OPTION_WHY_CHARS_MAX);
+    mem_free(text);
+    mem_free(url);
+    if (ok) {
+        buf_append_slice(out, words[0]);
+    }
+    return ok;
 }
 
 bool option_notify_events(const struct slice *words, uint32_t count, const char *old,

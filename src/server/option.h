@@ -77,6 +77,9 @@ bool option_output_limits(const struct slice *words, uint32_t count, const char 
                           struct buf *out, char why[OPTION_WHY_CHARS_MAX]);
 bool option_notify_events(const struct slice *words, uint32_t count, const char *old,
                           struct buf *out, char why[OPTION_WHY_CHARS_MAX]);
+/* mysql://... or sqlite://... that the store can parse; "" = no store. */
+bool option_store_url(const struct slice *words, uint32_t count, const char *old, struct buf *out,
+                      char why[OPTION_WHY_CHARS_MAX]);
 /* Words joined by a space. */
 bool option_words(const struct slice *words, uint32_t count, const char *old, struct buf *out,
                   char why[OPTION_WHY_CHARS_MAX]);

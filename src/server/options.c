@@ -84,10 +84,7 @@ static const struct option table[] = {
              "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
              option_output_limits),
     /* the store */
-    {.name = "store",
-     .type = OPTION_TEXT,
-     .flags = FIXED | OPTION_HIDE_URL_PASSWORD,
-     .initial = ""},
+    SPECIAL_("store", FIXED | OPTION_HIDE_URL_PASSWORD, "", option_store_url),
     {.name = "store-password-file", .type = OPTION_TEXT, .flags = FIXED, .initial = "", .max = 511},
     INT_("store-pool", FIXED, "8", 1, STORE_POOL_MAX),
     SPAN_("store-timeout", FIXED, "250ms", 1, 3600000),

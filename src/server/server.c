@@ -89,8 +89,10 @@ static void identify(struct server *s) {
 static bool make_store(struct server *s, struct shard_group *group) {
     const char *url = config_text(s->initial, "store");
     if (!url[0]) {
-        return s->initial->maps_count == 0 ||
-               refuse_start(s, "map: there are mappings, but no 'store' is configured");
+        char line[OPTION_TEXT_BYTES_MAX + 128];
+        snprintf(line, sizeof line, "%s: map: there are mappings, but no 'store' is configured",
+                 s->initial->maps_count ? s->initial->maps[0].where : "");
+        return s->initial->maps_count == 0 || refuse_start(s, line);
     }
     struct store_params params = {
         .pool = (uint32_t)config_int(s->initial, "store-pool"),

@@ -127,6 +127,7 @@ def test_resetstat(own):
     ("\nsave 60 1\n", "f.conf:2: save: Forebay does not persist"),
     ("store-replica mysql://x\n", "f.conf:1: store-replica: not supported by this version"),
     ("map p p:{id} table=t\n", "f.conf:1: map: "),
+    ("\nstore redis://x\n", "f.conf:2: store: "),
     ("requirepass \"open\nport 1\n", "f.conf:1: line: unbalanced quotes"),
 ])
 def test_refused_at_start(tmp_path, text, wanted):
