@@ -1,15 +1,11 @@
-/* What keeps a partition small: the expiry sweep, eviction, and the drain that frees what is large
- * in slices. Under the partition's lock; part_maintain by the owner.
+/* A partition's maintenance: the steps its owner takes between batches, and the drain that frees
+ * what is large in slices. Under the partition's lock. Expiry: part_expire.c; eviction:
+ * part_evict.c.
  *
  * 1. A call looks at a bounded number of buckets and frees a bounded number of entries.
  * 2. What is in the drain can't be found any more, but is memory until it is freed. */
 #include "base/mem.h"
 #include "engine/partition_internal.h"
-
-enum {
-    SWEEP_BATCH_MAX = 64,     /* expired entries a bucket; more wait for the next round */
-    SWEEP_AGAIN_PERCENT = 25, /* of the entries with a TTL seen: then sweeping goes on at once */
-};
 
 /* --- drain --- */
 
@@ -86,148 +82,9 @@ void part_flush(struct partition *p, unsigned db) {
     part_touched(p, db, NULL);
 }
 
-/* --- expiry --- */
-
-struct sweep {
-    int64_t now_ms;
-    uint64_t seen; /* entries with a TTL */
-    uint32_t due_count;
-    struct entry *due[SWEEP_BATCH_MAX];
-};
-
-static void sweep_entry(void *arg, struct entry *e, struct table_ref ref) {
-    struct sweep *s = arg;
-    if (table_is_volatile(ref)) {
-        s->seen++;
-        if (entry_is_expired(e, s->now_ms) && s->due_count < SWEEP_BATCH_MAX) {
-            s->due[s->due_count++] = e;
-        }
-    }
-}
-
-static void sweep_bucket(struct partition *p, unsigned db, struct sweep *s) {
-    struct table *t = p->db[db];
-    s->due_count = 0;
-    p->sweep_cursor[db] = table_scan(t, p->sweep_cursor[db], sweep_entry, s);
-    for (uint32_t i = 0; i < s->due_count; i++) {
-        struct key key = table_key(t, entry_key(s->due[i]));
-        part_remove_expired(p, db, &key, table_find(t, &key));
-    }
-}
-
-/* Returns true when a large share was due. */
-static bool sweep(struct partition *p, int64_t now_ms, uint32_t limit) {
-    struct sweep s = {.now_ms = now_ms};
-    uint64_t due = 0;
-    uint32_t slots = 0, finished = 0; /* databases to the end, in this call */
-    while (slots < limit && finished < DATABASES_MAX) {
-        unsigned db = p->sweep_db;
-        bool worth = p->db[db] && table_count_volatile(p->db[db]) > 0;
-        if (worth) {
-            sweep_bucket(p, db, &s);
-            due += s.due_count;
-            slots += BUCKET_SLOTS;
-        } else {
-            p->sweep_cursor[db] = 0;
-        }
-        if (p->sweep_cursor[db] == 0) {
-            p->sweep_db = (db + 1) % DATABASES_MAX;
-            finished++;
-        }
-    }
-    return due > 0 && due * 100 >= s.seen * SWEEP_AGAIN_PERCENT;
-}
-
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     lock_assert_held(&p->lock);
-    bool again = sweep(p, now_ms, limit);
+    bool again = part_sweep(p, now_ms, limit);
     part_drain_step(p);
     return again || !list_empty(&p->drain);
-}
-
-/* --- eviction --- */
-
-struct sample {
-    const struct policy *policy;
-    struct rng *rng;
-    int64_t now_ms, now_s;
-    uint32_t seen; /* candidates */
-    struct entry *victim;
-    uint64_t worth;
-    bool expired; /* the victim is: none can be better */
-};
-
-static void sample_entry(void *arg, struct entry *e, struct table_ref ref) {
-    struct sample *s = arg;
-    bool expires = table_is_volatile(ref);
-    if (s->expired || (s->policy->volatile_only && !expires)) {
-        return;
-    }
-    s->seen++;
-    s->expired = expires && entry_is_expired(e, s->now_ms);
-    uint64_t worth = s->policy->worth(table_policy(ref), e, s->now_s, s->rng);
-    if (!s->victim || worth < s->worth || s->expired) {
-        s->victim = e;
-        s->worth = worth;
-    }
-}
-
-static uint64_t candidates(const struct partition *p, unsigned db, const struct policy *policy) {
-    const struct table *t = p->db[db];
-    return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
-}
-
-/* A database, by chance as likely as its share of the candidates; DATABASES_MAX when there are
- * none. */
-static unsigned pick_db(struct partition *p, const struct policy *policy) {
-    uint64_t total = 0;
-    for (unsigned db = 0; db < DATABASES_MAX; db++) {
-        total += candidates(p, db, policy);
-    }
-    uint64_t at = rng_below(&p->rng, total);
-    for (unsigned db = 0; db < DATABASES_MAX; db++) {
-        uint64_t here = candidates(p, db, policy);
-        if (at < here) {
-            return db;
-        }
-        at -= here;
-    }
-    return DATABASES_MAX;
-}
-
-static void evict(struct partition *p, unsigned db, const struct sample *s) {
-    struct key key = table_key(p->db[db], entry_key(s->victim));
-    struct table_ref ref = table_find(p->db[db], &key);
-    if (s->expired) {
-        part_remove_expired(p, db, &key, ref);
-        return;
-    }
-    struct entry *e = table_remove(p->db[db], &key, ref);
-    if (entry_type(e) != VALUE_ABSENT) {
-        part_count(&p->stats.evicted);
-        part_touched(p, db, &key);
-    }
-    part_discard(p, e);
-}
-
-bool part_evict_one(struct partition *p, int64_t now_ms) {
-    lock_assert_held(&p->lock);
-    const struct policy *policy = part_policy(p);
-    unsigned db = policy->evicts ? pick_db(p, policy) : DATABASES_MAX;
-    if (db == DATABASES_MAX) {
-        return false;
-    }
-    struct sample s = {.policy = policy,
-                       .rng = &p->rng,
-                       .now_ms = now_ms,
-                       .now_s = MAX(now_ms / 1000, part_now_s(p))};
-    uint32_t wanted = atomic_load_explicit(&p->ks->samples, memory_order_relaxed);
-    wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX);
-    for (uint32_t i = 0; i < EVICT_BUCKETS_MAX && s.seen < wanted && !s.expired; i++) {
-        p->evict_cursor[db] = table_scan(p->db[db], p->evict_cursor[db], sample_entry, &s);
-    }
-    if (s.victim) {
-        evict(p, db, &s);
-    }
-    return s.victim != NULL;
 }

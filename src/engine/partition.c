@@ -1,5 +1,5 @@
 /* Reading and changing the keys of a partition; see partition.h. Every function asserts that the
- * partition's lock is held. Expiry sweep, eviction and the drain: part_maintain.c.
+ * partition's lock is held. Expiry sweep, eviction and the drain: part_*.c.
  *
  * Atomics, all relaxed: the statistics (written under the lock, read by anybody) and the keyspace's
  * parameters. */
