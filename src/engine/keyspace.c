@@ -26,6 +26,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         rng_system_bytes(&ks->seed, sizeof ks->seed);
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
+    ks->blocks = block_pool_create(true);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -37,6 +38,7 @@ void keyspace_destroy(struct keyspace *ks) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
             part_destroy(ks->partitions[i]);
         }
+        block_pool_destroy(ks->blocks);
         mem_free(ks);
     }
 }

@@ -21,6 +21,7 @@ struct keyspace {
     uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
     uint32_t partition_bits;
     bool locking;               /* false with one shard: locks are elided */
+    struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples;

@@ -17,14 +17,17 @@ STATIC_ASSERT((int)TABLE_PREFIX_BITS_MAX < (int)TABLE_DEPTH_MAX,
 #define CURSOR_MASK          ((1ull << TABLE_CURSOR_BITS) - 1)
 #define HASH_OF_CURSOR_SHIFT (64 - TABLE_CURSOR_BITS)
 
-struct table *table_create(uint64_t seed, unsigned prefix_bits) {
-    return table_create_with_hash(seed, prefix_bits, NULL);
+struct table *table_create(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits) {
+    return table_create_with_hash(heaps, seed, prefix_bits, NULL);
 }
 
-struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash) {
+struct table *table_create_with_hash(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits,
+                                     table_hash_fn hash) {
     ASSERT(prefix_bits <= TABLE_PREFIX_BITS_MAX);
     struct table *t = mem_zalloc(sizeof *t);
-    struct segment *s = segment_create(0, 0);
+    struct segment *s = segment_create(heaps.index, 0, 0);
+    s->home = t;
+    t->heaps = heaps;
     t->seed = seed;
     t->hash = hash;
     t->prefix_bits = (uint8_t)prefix_bits;
@@ -37,13 +40,13 @@ struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_
 }
 
 static void destroy_entry(void *arg, struct entry *e) {
-    (void)arg;
-    entry_destroy(e);
+    const struct table *t = arg;
+    entry_destroy(t->heaps.entries, e);
 }
 
 void table_destroy(struct table *t) {
     if (t) {
-        bool empty = table_drain(t, UINT64_MAX, destroy_entry, NULL);
+        bool empty = table_drain(t, UINT64_MAX, destroy_entry, t);
         ASSERT(empty && t->count == 0);
         mem_free(t);
     }
@@ -227,6 +230,37 @@ struct entry *table_remove(struct table *t, const struct key *key, struct table_
     return e;
 }
 
+/* --- moving --- */
+
+bool table_move_entry(struct table *t, const struct key *key, struct entry *from,
+                      struct entry *to) {
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    struct table_ref ref = table_find(t, key);
+    if (!ref.slot || slot_entry(*ref.slot) != from) {
+        return false;
+    }
+    *ref.slot = (*ref.slot & ~SLOT_POINTER_MASK) | (uint64_t)(uintptr_t)to;
+    return true;
+}
+
+bool table_move_segment(void *arg, void *from, void *to) {
+    (void)arg;
+    struct segment *s = to;
+    struct table *t = s->home;
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    unsigned spare = t->depth - s->depth;
+    uint64_t first = directory_index(t, s->hash) >> spare << spare;
+    ASSERT(word_segment(t->directory[first]) == from);
+    for (uint64_t i = 0; i < 1ull << spare; i++) {
+        t->directory[first + i] = word_make(s);
+    }
+    return true;
+}
+
 /* --- walking --- */
 
 struct visit {
@@ -349,7 +383,7 @@ bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct e
             }
         }
         t->drained += 1ull << (t->depth - word_depth(word));
-        segment_destroy(s);
+        segment_destroy(t->heaps.index, s);
     }
     if (t->drained < words) {
         return false;
