@@ -30,7 +30,7 @@
 enum {
     ENTRY_INLINE_BYTES_MAX = 8 * 1024,
     ENTRY_KEY_BYTES_MAX = 512 * 1024 * 1024,
-    ENTRY_GRANULE_BYTES = 4, /* what sizes are rounded up to */
+    ENTRY_GRANULE_BYTES = 2, /* what sizes are rounded up to */
 };
 
 #define EXPIRE_NEVER INT64_MAX /* "has no TTL" in every expire_ms of the engine */

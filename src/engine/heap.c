@@ -28,14 +28,17 @@
 
 enum {
     HEADER_BYTES = 64,
-    CUT_SHARE = 32,      /* holes are cut when they are more than 1 / this of the heap */
+    CUT_SHARE = 64,      /* holes are cut when they are more than 1 / this of the heap */
     FIRST_FIT_TRIES = 8, /* holes looked at in a list of several sizes */
     SPARSE_BYTES_MIN = 1024,
+    JUDGED_BLOCKS = 16, /* compaction must have won one after giving back this many */
+    REST_SHARE = 8,     /* else this share of the heap is to be freed first */
     BIN_STEPS = 16, /* lists an octave */
     BIN_STEP_BITS = 4,
     EXACT_BITS = 8,
 };
 STATIC_ASSERT(1 << EXACT_BITS == HEAP_BINS_EXACT, "octaves go on where exact lists end");
+STATIC_ASSERT(BLOCK_BYTES / HEAP_GRANULE_MIN <= 1 << (EXACT_BITS + 7), "seven octaves");
 
 struct heap_block { /* at the start of each block */
     struct list link;
@@ -46,7 +49,7 @@ struct heap_block { /* at the start of each block */
 STATIC_ASSERT(sizeof(struct heap_block) == HEADER_BYTES, "the index is aligned to cache lines");
 
 /* 48-bit pointers in pieces, so that a hole takes 16 bytes. */
-struct heap_hole {
+struct __attribute__((packed, aligned(2))) heap_hole {
     uint8_t mark, listed;
     uint16_t granules;
     uint32_t next_low, prev_low;
@@ -234,7 +237,7 @@ static void take_block(struct heap *h) {
 
 void heap_init(struct heap *h, struct block_pool *pool, uint32_t granule_bytes,
                heap_size_fn size_of) {
-    ASSERT(granule_bytes >= 4 && granule_bytes <= HEADER_BYTES);
+    ASSERT(granule_bytes >= HEAP_GRANULE_MIN && granule_bytes <= HEADER_BYTES);
     *h = (struct heap){.pool = pool, .size_of = size_of, .granule_bytes = granule_bytes};
     for (unsigned i = 0; i < HEAP_SPARSE_BINS; i++) {
         list_init(&h->sparse[i]);
@@ -342,6 +345,7 @@ void heap_free(struct heap *h, void *object, size_t bytes) {
     struct heap_block *b = block_of(object);
     size_t rounded = heap_round(h->granule_bytes, bytes);
     count_live(h, b, -(int64_t)rounded);
+    h->freed_bytes += rounded;
     if (b == h->victim) {
         write_hole(h, object, rounded);
         return;
@@ -364,6 +368,9 @@ void heap_free(struct heap *h, void *object, size_t bytes) {
 /* --- compaction --- */
 
 static bool choose_victim(struct heap *h) {
+    if (h->freed_bytes < h->compact_again_at) {
+        return false;
+    }
     for (unsigned bin = HEAP_SPARSE_BINS - 1; bin > 0; bin--) {
         if (!list_empty(&h->sparse[bin])) {
             h->victim = CONTAINER_OF(list_pop_front(&h->sparse[bin]), struct heap_block, link);
@@ -393,22 +400,37 @@ static void spare_victim(struct heap *h) {
 }
 
 static bool move_object(struct heap *h, char *from, size_t bytes, heap_move_fn move, void *arg) {
+    uint64_t blocks = h->blocks_count;
     void *to = heap_alloc(h, bytes);
+    h->taken += h->blocks_count > blocks;
     memcpy(to, from, bytes);
     if (!move(arg, from, to)) {
         heap_free(h, to, bytes);
         return false;
     }
     heap_free(h, from, bytes);
+    h->freed_bytes -= heap_round(h->granule_bytes, bytes);
     return true;
+}
+
+/* All of the victim was moved. */
+static void give_victim(struct heap *h) {
+    if (++h->given == JUDGED_BLOCKS) {
+        if (h->taken >= h->given) {
+            h->compact_again_at = h->freed_bytes + heap_block_bytes(h) / REST_SHARE;
+        }
+        h->given = h->taken = 0;
+    }
+    ASSERT(h->victim->live_bytes == 0);
+    give_block(h, h->victim);
+    h->victim = NULL;
 }
 
 uint32_t heap_compact(struct heap *h, uint32_t limit, heap_move_fn move, void *arg) {
     if (!h->victim && !choose_victim(h)) {
         return 0;
     }
-    struct heap_block *b = h->victim;
-    const char *end = (char *)b + b->end;
+    const char *end = (char *)h->victim + h->victim->end;
     uint32_t moved = 0;
     while (h->victim_at < end && moved < limit) {
         char *at = h->victim_at;
@@ -425,9 +447,7 @@ uint32_t heap_compact(struct heap *h, uint32_t limit, heap_move_fn move, void *a
         moved++;
     }
     if (h->victim_at >= end) {
-        ASSERT(b->live_bytes == 0);
-        h->victim = NULL;
-        give_block(h, b);
+        give_victim(h);
         moved++;
     }
     return moved;

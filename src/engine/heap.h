@@ -6,13 +6,15 @@
  *     block, 64 KB:   | header | object | object | hole | object | ...            | room |
  *
  * 1. A block is filled from its start, then the next one is taken. Sizes are exact, rounded up to
- *    the granule (4 bytes for entries, a cache line for the index).
+ *    the granule (2 bytes for entries, a cache line for the index).
  * 2. A freed object becomes a hole, merged with a hole behind it. Holes are listed by size; the next
- *    object of that size takes one. Larger holes are cut when more than 1/32 of the heap is holes.
+ *    object of that size takes one. Larger holes are cut when more than 1/64 of the heap is holes.
  * 3. Objects know their size (heap_size_fn), so a block can be walked. A hole is told from an object
  *    by its first byte, HEAP_HOLE_MARK, which no object may have.
  * 4. Compaction empties the block with the most holes into others and gives it back: each object is
  *    copied, and its owner told (heap_move_fn) to put the new address where the old one is kept.
+ *    Where that wins next to nothing (objects so large that no hole fits them), it rests until an
+ *    eighth of the heap was freed.
  * 5. Objects larger than HEAP_OBJECT_MAX lie in mem_alloc's memory and are not moved.
  *
  * The idea is that of segregated exact-fit free lists (P. Wilson et al., "Dynamic storage
@@ -29,7 +31,8 @@ enum {
     HEAP_HOLE_MARK = 0xff,
     HEAP_HOLE_BYTES_MIN = 16,
     HEAP_BINS_EXACT = 256, /* sizes of this many granules have a list each; beyond, 16 an octave */
-    HEAP_BINS_COUNT = HEAP_BINS_EXACT + 16 * 6,
+    HEAP_BINS_COUNT = HEAP_BINS_EXACT + 16 * 7, /* up to 2^15 granules: a block of the least */
+    HEAP_GRANULE_MIN = 2,
     HEAP_SPARSE_BINS = 7, /* blocks by the logarithm of their holes */
 };
 
@@ -49,6 +52,9 @@ struct heap {
     struct list sparse[HEAP_SPARSE_BINS];            /* filled blocks; the last have most holes */
     struct heap_block *victim;                       /* being emptied */
     char *victim_at;                                 /* where compaction goes on */
+    uint32_t given, taken;     /* blocks, by compaction, since it was last judged */
+    uint64_t freed_bytes;      /* by heap_free, ever */
+    uint64_t compact_again_at; /* of freed_bytes: compaction won nothing, it rests until then */
 };
 
 void heap_init(struct heap *h, struct block_pool *pool, uint32_t granule_bytes,
@@ -78,7 +84,7 @@ static inline uint64_t heap_block_bytes(const struct heap *h) {
 
 /* A step of compaction: moves at most `limit` objects out of the block with the most holes (walking
  * one block at most). Returns how many were moved, plus one for a block that was given back; 0: no
- * block is worth it, or an object's owner was not known. */
+ * block is worth it, it rests, or an object's owner was not known. */
 uint32_t heap_compact(struct heap *h, uint32_t limit, heap_move_fn move, void *arg);
 
 /* Panics unless every invariant holds. O(size), for tests. */
