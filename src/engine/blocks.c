@@ -146,8 +146,7 @@ void block_give(struct block_pool *pool, void *block) {
         list_push_back(&pool->partial, &c->link);
     }
     c->taken &= ~bit;
-    uint64_t used =
-        atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed) - 1;
+    uint64_t used = atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed) - 1;
     if (pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
         c->spare |= bit;
         pool->spare_count++;

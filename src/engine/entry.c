@@ -100,10 +100,11 @@ static void free_entry(struct heap *heap, struct entry *e) {
     }
 }
 
-/* An entry with everything but its value, for which there are `value_bytes`; with the length of its
- * value still to be written. */
-static struct entry *create(struct heap *heap, enum value_type type, unsigned head, struct slice key,
-                            size_t value_bytes, int64_t expire_ms, struct entry_origin origin) {
+/* An entry with everything but its value, for which there are `value_bytes`, and their
+ * length. */
+static struct entry *create(struct heap *heap, enum value_type type, unsigned head,
+                            struct slice key, size_t value_bytes, int64_t expire_ms,
+                            struct entry_origin origin) {
     ASSERT(key.len <= ENTRY_KEY_BYTES_MAX);
     size_t header = entry_header_bytes(head);
     size_t bytes = round_bytes(header + key.len + value_bytes);

@@ -13,11 +13,11 @@
  *    VALUE_ABSENT has no value at all.
  * 2. Nothing is padded, so every field is read and written through memcpy.
  * 3. An expiry field may hold "never": PERSIST need not move the entry.
- * 4. How much memory an entry takes can be read from it. A string may be overwritten in place by any
- *    other that takes as much. Raw strings have room to spare, `cap` bytes in all.
- * 5. The keys of a partition lie in its heap (heap.h), which moves them between commands; fields and
- *    detached entries have no heap (NULL) and lie in mem_alloc's memory. Whoever makes, changes or
- *    destroys an entry says where it lies.
+ * 4. How much memory an entry takes can be read from it. A string may be overwritten in place by
+ *    any other that takes as much. Raw strings have room to spare, `cap` bytes in all.
+ * 5. The keys of a partition lie in its heap (heap.h), which moves them between commands; fields
+ *    and detached entries have no heap (NULL) and lie in mem_alloc's memory. Whoever makes,
+ *    changes or destroys an entry says where it lies.
  *
  * An entry belongs to one table (under its partition's lock) or to whoever made or took it. */
 #include <stdatomic.h>

@@ -33,7 +33,7 @@ enum {
     SPARSE_BYTES_MIN = 1024,
     JUDGED_BLOCKS = 16, /* compaction must have won one after giving back this many */
     REST_SHARE = 8,     /* else this share of the heap is to be freed first */
-    BIN_STEPS = 16, /* lists an octave */
+    BIN_STEPS = 16,     /* lists an octave */
     BIN_STEP_BITS = 4,
     EXACT_BITS = 8,
 };

@@ -7,12 +7,13 @@
  *
  * 1. A block is filled from its start, then the next one is taken. Sizes are exact, rounded up to
  *    the granule (2 bytes for entries, a cache line for the index).
- * 2. A freed object becomes a hole, merged with a hole behind it. Holes are listed by size; the next
- *    object of that size takes one. Larger holes are cut when more than 1/64 of the heap is holes.
- * 3. Objects know their size (heap_size_fn), so a block can be walked. A hole is told from an object
- *    by its first byte, HEAP_HOLE_MARK, which no object may have.
- * 4. Compaction empties the block with the most holes into others and gives it back: each object is
- *    copied, and its owner told (heap_move_fn) to put the new address where the old one is kept.
+ * 2. A freed object becomes a hole, merged with a hole behind it. Holes are listed by size; the
+ *    next object of that size takes one. Larger ones are cut when more than 1/64 of the heap is
+ *    holes.
+ * 3. Objects know their size (heap_size_fn), so a block can be walked. A hole is told from an
+ *    object by its first byte, HEAP_HOLE_MARK, which no object may have.
+ * 4. Compaction empties the block with the most holes into others and gives it back: each object
+ *    is copied, and its owner told (heap_move_fn) to put the new address where the old one is kept.
  *    Where that wins next to nothing (objects so large that no hole fits them), it rests until an
  *    eighth of the heap was freed.
  * 5. Objects larger than HEAP_OBJECT_MAX lie in mem_alloc's memory and are not moved.

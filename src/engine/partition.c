@@ -199,16 +199,20 @@ void part_update_string(struct partition *p, unsigned db, const struct key *key,
     part_touched(p, db, key);
 }
 
+static struct entry *empty_string(struct partition *p, const struct key *key) {
+    const struct entry_origin none = {0, 0};
+    return entry_create_string(&p->heap, key->bytes, SLICE(""), EXPIRE_NEVER, none);
+}
+
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
                          int64_t now_ms) {
     part_assert(p, db);
     struct table_ref ref = find_live(p, db, key, now_ms);
-    const struct entry_origin none = {0, 0};
     if (ref.slot && entry_type(table_entry(ref)) == VALUE_ABSENT) {
-        struct entry *empty = entry_create_string(&p->heap, key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         part_discard(p, table_replace(p->db[db], ref, empty));
     } else if (!ref.slot) {
-        struct entry *empty = entry_create_string(&p->heap, key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         ref = insert(p, db, key, empty);
     }
     struct entry *e = entry_resize_string(&p->heap, table_entry(ref), len);

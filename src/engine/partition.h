@@ -129,9 +129,9 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */
 bool part_drain_step(struct partition *p);
-/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more than
- * `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot pointer
- * stays valid. */
+/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
+ * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
+ * pointer stays valid. */
 uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
 /* Evicts one entry by the keyspace's policy; false when none may be evicted, or none that may was
  * among the next EVICT_BUCKETS_MAX buckets (call again then). */

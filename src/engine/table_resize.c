@@ -135,7 +135,8 @@ static bool rebuild(struct table *t, uint64_t hash, struct segment *s, unsigned 
     batch_init(&all, s->count);
     batch_add(&all, t, s);
     struct segment *built =
-        segment_build(t->heaps.index, all.entries, all.count, size, t->prefix_bits, s->depth, false);
+        segment_build(t->heaps.index, all.entries, all.count, size, t->prefix_bits, s->depth,
+                      false);
     batch_free(&all);
     if (!built) {
         return false;

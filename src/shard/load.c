@@ -53,8 +53,7 @@ static void add_waiter(struct load *l, const struct session *s) {
 }
 
 /* Makes the load and puts it into the partition's map. Two references: the map's, the flight's. */
-static struct load *start_load(struct shard *sh, struct partition *p,
-                               const struct row_miss *miss) {
+static struct load *start_load(struct shard *sh, struct partition *p, const struct row_miss *miss) {
     struct load *l = mem_zalloc(sizeof *l);
     size_t len = miss->key.bytes.len;
     l->key = (struct key){slice_of(mem_dup(miss->key.bytes.ptr, len), len), miss->key.hash};
@@ -217,9 +216,8 @@ static void fill(struct shard *sh, struct partition *p, struct load *l, struct e
     if (store && e) {
         int64_t expire_ms = entry_expire_ms(e);
         part_put(p, 0, &l->key,
-                 l->entry
-                     ? entry_copy(&p->heap, e, l->key.bytes, expire_ms, entry_origin(e))
-                     : entry_move(NULL, &p->heap, e, l->key.bytes, expire_ms));
+                 l->entry ? entry_copy(&p->heap, e, l->key.bytes, expire_ms, entry_origin(e))
+                          : entry_move(NULL, &p->heap, e, l->key.bytes, expire_ms));
         stat_add(&sh->stats.row_fills, 1);
     } else if (!store) {
         stat_add(&sh->stats.row_fills_refused, 1);

@@ -95,7 +95,8 @@ static void test_values(void **state) {
     assert_ptr_equal(entry_value(e), h);
     entry_destroy(NULL, copy);
     entry_destroy(NULL, e);
-    struct entry *absent = entry_create_value(NULL, SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
+    struct entry *absent =
+        entry_create_value(NULL, SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
     assert_int_equal(entry_type(absent), VALUE_ABSENT);
     assert_null(entry_value(absent));
     absent = entry_move(NULL, NULL, absent, SLICE("key"), 8);

@@ -119,8 +119,9 @@ static void compact_all(struct model *m) {
 
 static size_t any_size(struct model *m) {
     uint64_t kind = rng_below(&m->rng, 100);
-    return kind < 80 ? rng_below(&m->rng, 300)
-                     : kind < 98 ? rng_below(&m->rng, 3000) : rng_below(&m->rng, 20000);
+    return kind < 80   ? rng_below(&m->rng, 300)
+           : kind < 98 ? rng_below(&m->rng, 3000)
+                       : rng_below(&m->rng, 20000);
 }
 
 static void run_random(uint32_t granule) {
@@ -195,7 +196,8 @@ static void test_shape_change(void **state) {
     assert_true(heap_block_bytes(&m->heap) < sparse / 2);
     assert_true(heap_block_bytes(&m->heap) < m->live * 104 / 100 + 2 * BLOCK_BYTES);
     uint64_t before = heap_block_bytes(&m->heap);
-    for (uint32_t i = 0; i < OBJECTS; i++) { /* evict three, store one that is three times as large */
+    for (uint32_t i = 0; i < OBJECTS;
+         i++) { /* evict three, store one that is three times as large */
         static uint32_t victim;
         unsigned found = 0;
         for (; found < 3 && victim < OBJECTS; victim++) {
@@ -292,7 +294,8 @@ static void test_blocks(void **state) {
     struct block_stats stats;
     block_pool_stats(pool, &stats);
     assert_true(stats.used == COUNT * BLOCK_BYTES && stats.spare == 0);
-    assert_true(stats.mapped >= stats.used && stats.mapped <= stats.used + CHUNK_BLOCKS * BLOCK_BYTES);
+    assert_true(stats.mapped >= stats.used &&
+                stats.mapped <= stats.used + CHUNK_BLOCKS * BLOCK_BYTES);
     for (unsigned i = 0; i < COUNT; i += 2) {
         block_give(pool, blocks[i]);
     }
@@ -319,9 +322,9 @@ static void test_blocks(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_random),        cmocka_unit_test(test_same_size_reuse),
-        cmocka_unit_test(test_shape_change),  cmocka_unit_test(test_refused_move),
-        cmocka_unit_test(test_counted),       cmocka_unit_test(test_rests),
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_same_size_reuse),
+        cmocka_unit_test(test_shape_change), cmocka_unit_test(test_refused_move),
+        cmocka_unit_test(test_counted),      cmocka_unit_test(test_rests),
         cmocka_unit_test(test_blocks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,6 +47,8 @@ static int teardown(void **state) {
             table_check(fix.p->db[db]);
         }
     }
+    heap_check(&fix.p->heap);
+    heap_check(&fix.p->index_heap);
     hmap_remove(&fix.p->watched, &fix.watch);
     lock_release(&fix.p->lock);
     keyspace_destroy(fix.ks);
@@ -300,6 +302,50 @@ static void test_drain(void **state) {
     part_discard(p, NULL);
 }
 
+/* Entries of several databases and index segments move, and are found where they were. */
+static void test_compact(void **state) {
+    enum { KEYS = 60000 };
+    struct partition *p = fix.p;
+    struct text t;
+    uint32_t kept = 0;
+    for (int i = 0; i < KEYS; i++) {
+        struct key *k = key_of(&t, i);
+        part_set_string(p, i % 3 ? 0 : 5, k, k->bytes, i % 2 ? EXPIRE_NEVER : 1000000 + i);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        if (i % 5) {
+            part_delete(p, i % 3 ? 0 : 5, key_of(&t, i), 10);
+        } else {
+            kept++;
+        }
+    }
+    uint64_t before = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
+    uint64_t moved = 0;
+    for (uint32_t step; (step = part_compact(p, 2, 50)) > 0; moved += step) {
+        assert_true(step <= 51 && moved < 100 * KEYS);
+    }
+    uint64_t after = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
+    assert_true(moved > kept / 4 && after < before / 2);
+    table_check(p->db[0]);
+    table_check(p->db[5]);
+    for (int i = 0; i < KEYS; i += 5) {
+        struct key *k = key_of(&t, i);
+        struct entry *e = part_peek(p, i % 3 ? 0 : 5, k, 10);
+        assert_true(e && slice_eq(entry_string(e), k->bytes));
+        assert_true(entry_expire_ms(e) == (i % 2 ? EXPIRE_NEVER : 1000000 + i));
+    }
+    for (int i = 5; i < KEYS; i += 10) { /* holes again, but flushed: nothing may move */
+        part_delete(p, i % 3 ? 0 : 5, key_of(&t, i), 10);
+    }
+    part_flush(p, 0);
+    assert_int_equal(part_compact(p, 0, 50), 0);
+    while (part_drain_step(p)) {
+    }
+    while (part_compact(p, 2, 50)) {
+    }
+    table_check(p->db[5]);
+}
+
 static void test_destroy_with_drain(void **state) { /* leaks show under sanitizers */
     struct text t;
     struct key *k = key_of(&t, 1);
@@ -355,6 +401,7 @@ int main(void) {
         TEST(test_unwatched),
         TEST(test_sweep),
         TEST(test_drain),
+        TEST(test_compact),
         TEST(test_destroy_with_drain),
         TEST(test_idle_and_frequency),
     };

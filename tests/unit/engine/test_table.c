@@ -32,7 +32,8 @@ static int64_t ttl_of(uint32_t n) {
 
 static struct entry *entry_of(uint32_t n) {
     if (n % 7 == 0) {
-        return entry_create_value(NULL, slice_of(&n, sizeof n), VALUE_ABSENT, NULL, ttl_of(n), no_origin);
+        return entry_create_value(NULL, slice_of(&n, sizeof n), VALUE_ABSENT, NULL, ttl_of(n),
+                                  no_origin);
     }
     return entry_create_string(NULL, slice_of(&n, sizeof n), SLICE("v"), ttl_of(n), no_origin);
 }
@@ -79,7 +80,8 @@ static uint64_t one_spot(uint64_t seed, const void *ptr, size_t len) {
 
 static void run_model(table_hash_fn hash, uint64_t seed, uint32_t keys, unsigned prefix_bits,
                       uint32_t steps) {
-    struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, seed, prefix_bits, hash);
+    struct table *t =
+        table_create_with_hash((struct table_heaps){NULL, NULL}, seed, prefix_bits, hash);
     bool *model = mem_zalloc(keys * sizeof *model);
     struct rng rng = {seed};
     uint64_t count = 0;
@@ -220,7 +222,8 @@ static void see(void *arg, struct entry *e, struct table_ref ref) {
 static void test_scan_at_rest(void **state) {
     const table_hash_fn hashes[] = {NULL, crowded, one_spot, all_the_same, prefixed};
     for (unsigned i = 0; i < sizeof hashes / sizeof hashes[0]; i++) {
-        struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, 1, hashes[i] == prefixed ? 9 : 0, hashes[i]);
+        struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, 1,
+                                                 hashes[i] == prefixed ? 9 : 0, hashes[i]);
         uint32_t keys = hashes[i] == all_the_same ? 1000 : KEYS / 4;
         for (uint32_t n = 0; n < keys; n++) {
             add(t, n);
