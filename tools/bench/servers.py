@@ -103,8 +103,9 @@ class Server:
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    def settled_rss(self, polls=SETTLE_POLLS, seconds_max=SETTLE_SECONDS_MAX):
+    def settled_rss(self, polls=None, seconds_max=SETTLE_SECONDS_MAX):
         """Resident bytes once they have not changed by 1/4000 for some polls."""
+        polls = polls or SETTLE_POLLS
         deadline = time.monotonic() + seconds_max
         seen = [self.rss()]
         while time.monotonic() < deadline:
