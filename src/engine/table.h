@@ -87,10 +87,13 @@ void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
 
-/* Prefetching, so that a batch overlaps its cache misses: first the bucket, then the entry its tags
- * suggest. Hints only; never touch what is not there. */
+/* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the
+ * entry its tags suggest, or the next bucket where the entry must be there; then the rest of the
+ * entry. Each stage reads what the one before has asked for. Hints only; never touch what is not
+ * there. */
 void table_prefetch_bucket(const struct table *t, uint64_t hash);
 void table_prefetch_entry(const struct table *t, uint64_t hash);
+void table_prefetch_value(const struct table *t, uint64_t hash);
 
 /* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
  * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits
