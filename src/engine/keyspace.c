@@ -114,6 +114,16 @@ void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash) {
     }
 }
 
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash) {
+    struct partition *p = keyspace_partition(ks, hash);
+    if (lock_try(&p->lock)) {
+        if (p->db[db]) {
+            table_prefetch_value(p->db[db], hash);
+        }
+        lock_release(&p->lock);
+    }
+}
+
 /* --- the whole database --- */
 
 struct scan {

@@ -68,10 +68,11 @@ void lockset_add_all(struct lockset *s, const struct keyspace *ks);
 void lockset_lock(const struct lockset *s, struct keyspace *ks);
 void lockset_unlock(const struct lockset *s, struct keyspace *ks);
 
-/* Batch prefetching: stage 1 the bucket, stage 2 the entry. Takes the lock for an instant where
- * locks are not elided, and gives up when it is not free. Hints only. */
+/* Batch prefetching: stage 1 the bucket, 2 the entry's start, 3 the rest of it (table.h). Takes the
+ * lock for an instant where locks are not elided, and gives up when it is not free. Hints only. */
 void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, uint64_t hash);
 void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash);
 
 /* SCAN over the whole database: calls fn for live entries (VALUE_ABSENT left out) from `cursor`
  * until at least `count` entries were visited, returns the next cursor (0 = done). Takes

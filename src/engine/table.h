@@ -100,10 +100,13 @@ bool table_move_entry(struct table *t, const struct key *key, struct entry *from
 /* A segment of some table was copied: the table is told (a heap_move_fn, `arg` unused). */
 bool table_move_segment(void *arg, void *from, void *to);
 
-/* Prefetching, so that a batch overlaps its cache misses: first the bucket, then the entry its tags
- * suggest. Hints only; never touch what is not there. */
+/* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the
+ * entry its tags suggest, or the next bucket where the entry must be there; then the rest of the
+ * entry. Each stage reads what the one before has asked for. Hints only; never touch what is not
+ * there. */
 void table_prefetch_bucket(const struct table *t, uint64_t hash);
 void table_prefetch_entry(const struct table *t, uint64_t hash);
+void table_prefetch_value(const struct table *t, uint64_t hash);
 
 /* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
  * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits

@@ -403,6 +403,7 @@ static void execute(struct world *w, unsigned client, struct args *a) {
     for (uint32_t i = 0; i < c.keys_count; i++) {
         keyspace_prefetch_bucket(w->ks, client_db(c.client), keys[i].hash);
         keyspace_prefetch_entry(w->ks, client_db(c.client), keys[i].hash);
+        keyspace_prefetch_value(w->ks, client_db(c.client), keys[i].hash);
     }
     if (dispatch_check(&c) == DISPATCH_RUN) {
         do {

@@ -356,8 +356,10 @@ static void test_prefetch(void **state) { /* hints: nothing to see but that they
         struct key key = key_of(t, &n);
         table_prefetch_bucket(t, key.hash);
         table_prefetch_entry(t, key.hash);
+        table_prefetch_value(t, key.hash);
         add(t, n);
         table_prefetch_entry(t, key.hash);
+        table_prefetch_value(t, key.hash);
     }
     table_destroy(t);
 }
