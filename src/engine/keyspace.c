@@ -265,27 +265,47 @@ static bool within_memory(const struct keyspace *ks) {
     return max == 0 || (uint64_t)mem_used_bytes() <= max;
 }
 
+static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint32_t shards) {
+    ASSERT(shard < shards);
+    return ks->partitions_count > shard ? (ks->partitions_count - shard + shards - 1) / shards
+                                        : 0; /* more shards than partitions */
+}
+
+enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
+
+/* Frees something in the next of the shard's partitions: what is in the drain goes first, as it is
+ * dead already. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
+                                 int64_t now_ms) {
+    uint32_t owned = owned_partitions(ks, shard, shards);
+    uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
+    struct partition *p = ks->partitions[shard + turn % owned * shards];
+    lock_take(&p->lock);
+    enum freed freed = part_drain_step(p)          ? FREED_DRAINED
+                       : part_evict_one(p, now_ms) ? FREED_ENTRY
+                                                   : FREED_NOTHING;
+    lock_release(&p->lock);
+    return freed;
+}
+
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit) {
-    ASSERT(shard < shards);
-    if (within_memory(ks)) {
-        return true;
-    }
-    uint32_t owned = ks->partitions_count > shard
-                         ? (ks->partitions_count - shard + shards - 1) / shards
-                         : 0; /* more shards than partitions */
-    uint32_t fruitless = 0;
-    /* What is in the drain goes first: it is dead already. */
-    for (uint32_t i = 0; i < limit && fruitless < owned; i++) {
-        uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
-        struct partition *p = ks->partitions[shard + turn % owned * shards];
-        lock_take(&p->lock);
-        bool freed = part_drain_step(p) || part_evict_one(p, now_ms);
-        lock_release(&p->lock);
+    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0;
+    for (uint32_t i = 0; i < limit && fruitless < owned && !within_memory(ks); i++) {
+        bool freed = free_something(ks, shard, shards, now_ms) != FREED_NOTHING;
         fruitless = freed ? 0 : fruitless + 1;
-        if (freed && within_memory(ks)) {
-            return true;
-        }
     }
     return within_memory(ks);
+}
+
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit) {
+    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0, evicted = 0, drained = 0;
+    while (evicted < limit && drained <= limit && fruitless < owned) {
+        enum freed freed = free_something(ks, shard, shards, now_ms);
+        evicted += freed == FREED_ENTRY;
+        drained += freed == FREED_DRAINED;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+    }
+    return evicted;
 }

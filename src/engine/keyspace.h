@@ -95,4 +95,10 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
  * within the limit afterwards (or there is none). Takes the locks itself. */
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit);
+/* Evicts up to `limit` entries of the least worth from the partitions that `shard` owns, whatever
+ * maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
+ * too few to be found (call again then). What is in the drain is freed on the way, in at most about
+ * as many steps, and is not counted. Takes the locks itself. */
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit);
 #endif

@@ -2,6 +2,8 @@
  * partition's lock. */
 #include "engine/partition_internal.h"
 
+enum { SIZE_SAMPLES = 5 }; /* members of a collection that are measured */
+
 struct sample {
     const struct policy *policy;
     struct rng *rng;
@@ -50,6 +52,18 @@ static unsigned pick_db(struct partition *p, const struct policy *policy) {
     return DATABASES_MAX;
 }
 
+/* Key and value of what is evicted, as a client would count them; a collection's memory. */
+static uint64_t logical_bytes(const struct entry *e) {
+    switch (entry_type(e)) {
+    case VALUE_STRING:
+        return entry_key(e).len + entry_string(e).len;
+    case VALUE_ABSENT:
+        return entry_key(e).len;
+    default:
+        return entry_memory_bytes(e, SIZE_SAMPLES);
+    }
+}
+
 static void evict(struct partition *p, unsigned db, const struct sample *s) {
     struct key key = table_key(p->db[db], entry_key(s->victim));
     struct table_ref ref = table_find(p->db[db], &key);
@@ -60,6 +74,7 @@ static void evict(struct partition *p, unsigned db, const struct sample *s) {
     struct entry *e = table_remove(p->db[db], &key, ref);
     if (entry_type(e) != VALUE_ABSENT) {
         part_count(&p->stats.evicted);
+        part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
     }
     part_discard(p, e);

@@ -31,6 +31,7 @@ struct fence {
 
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
+    _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
 };
 
 struct keyspace;
