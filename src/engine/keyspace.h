@@ -24,8 +24,10 @@ struct keyspace {
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples;
-    _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
-    _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
+    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    uint32_t shards;
+    struct evict_pool *pools; /* one a shard */
+    struct policy_clock clock;
     struct partition *partitions[];
 };
 

@@ -189,10 +189,7 @@ static struct evicted run_policy(enum evict_policy policy) {
     }
     unsigned wanted = policy >= EVICT_VOLATILE_LRU ? KEYS / 4 : KEYS / 2;
     for (unsigned i = 0; i < wanted; i++) {
-        struct partition *p = ks->partitions[i % ks->partitions_count];
-        lock_take(&p->lock);
-        assert_int_equal(part_evict_one(p, 0), policy != EVICT_NONE);
-        lock_release(&p->lock);
+        assert_int_equal(keyspace_evict(ks, 0, 1, 0, 1), policy != EVICT_NONE);
     }
     struct evicted sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
@@ -254,18 +251,24 @@ static void test_evict_expired_first(void **state) {
     for (unsigned n = 0; n < 80; n++) {
         set(ks, 0, n, n < 8 ? 100 : EXPIRE_NEVER);
     }
+    uint64_t keys, with_expiry, evicted = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct partition *p = ks->partitions[i];
+        struct evict_pool pool = {.policy = EVICT_ALL_LRU};
         lock_take(&p->lock);
         while (p->db[0] && table_count_volatile(p->db[0])) {
-            assert_true(part_evict_one(p, 100));
+            assert_true(part_sample(p, &pool, 100));
         }
-        assert_int_equal(p->stats.evicted, 0);
+        assert_false(part_sample(p, &pool, 100));
         lock_release(&p->lock);
     }
-    uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, 72);
+    assert_int_equal(with_expiry, 0);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        evicted += ks->partitions[i]->stats.evicted;
+    }
+    assert_int_equal(evicted, 0);
     keyspace_destroy(ks);
 }
 
