@@ -15,7 +15,7 @@
 #include "report.h"
 #include "wire_play.h"
 
-enum { PEERS_COUNT = 3, SEEK_RUNS_MAX = 3, SEEK_MAXMEMORY_MIN = 64 * 1024 };
+enum { PEERS_COUNT = 3, SEEK_RUNS_MAX = 4, SEEK_MAXMEMORY_MIN = 64 * 1024 };
 #define SEEK_TOLERANCE 0.02 /* of the resident memory sought */
 
 struct peer {
@@ -131,15 +131,14 @@ static uint64_t resident_now(const struct child *child) {
     return rss;
 }
 
+/* False with a message of at most TRACE_ERROR_BYTES. */
 static bool run_peer(const struct contest *c, const struct peer *p, uint64_t maxmemory,
-                     struct peer_run *out) {
+                     struct peer_run *out, char *message) {
     struct child child = {0};
-    char reason[CHILD_ERROR_BYTES] = "", error[TRACE_ERROR_BYTES];
+    char error[TRACE_ERROR_BYTES] = "";
     *out = (struct peer_run){.maxmemory = maxmemory};
-    bool good = start(&child, c, p, maxmemory, reason) && child_wait_ready(&child, reason);
-    if (!good) {
-        snprintf(error, sizeof error, "%s: %s", p->name, reason);
-    } else {
+    bool good = start(&child, c, p, maxmemory, error) && child_wait_ready(&child, error);
+    if (good) {
         struct wire_setup setup = {.host = "127.0.0.1",
                                    .port = child.port,
                                    .pipeline = c->o->pipeline,
@@ -150,7 +149,8 @@ static bool run_peer(const struct contest *c, const struct peer *p, uint64_t max
     }
     child_stop(&child);
     if (!good) {
-        report_failure(error);
+        snprintf(message, TRACE_ERROR_BYTES, "%s with maxmemory %" PRIu64 ": %.400s", p->name,
+                 maxmemory, error);
     }
     return good;
 }
@@ -170,19 +170,21 @@ static uint64_t next_maxmemory(const struct peer_run *run, uint64_t wanted) {
     return MAX((uint64_t)bytes, (uint64_t)SEEK_MAXMEMORY_MIN);
 }
 
-/* `best` is the run at the same maxmemory, and the nearest one afterwards. */
-static bool seek_resident(const struct contest *c, const struct peer *p, uint64_t wanted,
+/* `best` is the run at the same maxmemory, and the nearest one afterwards. A server that cannot
+ * work in as little ends the search. */
+static void seek_resident(const struct contest *c, const struct peer *p, uint64_t wanted,
                           struct peer_run *best) {
     struct peer_run last = *best;
+    char error[TRACE_ERROR_BYTES];
     for (int i = 0; i < SEEK_RUNS_MAX && distance(last.result.rss, wanted) > SEEK_TOLERANCE; i++) {
-        if (!run_peer(c, p, next_maxmemory(&last, wanted), &last)) {
-            return false;
+        if (!run_peer(c, p, next_maxmemory(&last, wanted), &last, error)) {
+            printf("%s: no nearer to the resident memory of forebay: %s\n", p->name, error);
+            return;
         }
         if (distance(last.result.rss, wanted) < distance(best->result.rss, wanted)) {
             *best = last;
         }
     }
-    return true;
 }
 
 /* --- tables --- */
@@ -205,12 +207,13 @@ static void row(struct grid *g, const struct peer *p, const struct peer_run *run
 static bool run_all(const struct contest *c, struct peer_run *runs, struct grid *same,
                     struct grid *resident) {
     uint64_t maxmemory = cache_size_amount(&c->o->maxmemory, c->trace->footprint);
-    char title[GRID_CELL_BYTES_MAX];
+    char title[GRID_CELL_BYTES_MAX], error[TRACE_ERROR_BYTES];
     snprintf(title, sizeof title, "%s, same maxmemory", c->policy);
     head(same, title);
     for (int i = 0; i < PEERS_COUNT; i++) {
         if (c->peers[i].installed) {
-            if (!run_peer(c, &c->peers[i], maxmemory, &runs[i])) {
+            if (!run_peer(c, &c->peers[i], maxmemory, &runs[i], error)) {
+                report_failure(error);
                 return false;
             }
             row(same, &c->peers[i], &runs[i]);
@@ -220,8 +223,8 @@ static bool run_all(const struct contest *c, struct peer_run *runs, struct grid 
     head(resident, title);
     for (int i = 0; i < PEERS_COUNT; i++) {
         if (c->peers[i].installed) {
-            if (i > 0 && !seek_resident(c, &c->peers[i], runs[0].result.rss, &runs[i])) {
-                return false;
+            if (i > 0) {
+                seek_resident(c, &c->peers[i], runs[0].result.rss, &runs[i]);
             }
             row(resident, &c->peers[i], &runs[i]);
         }
