@@ -134,6 +134,23 @@ static bool play_points(struct work *w, const struct options *o, struct trace *t
     return good;
 }
 
+/* Points and fine points from one pass: both lists merged, then taken apart again. */
+static void run_stack(struct work *w, const struct trace *t, struct counts *at_points) {
+    enum { BOTH_MAX = CURVE_POINTS_MAX + CURVE_FINE_POINTS };
+    uint64_t both[BOTH_MAX];
+    struct counts counts[BOTH_MAX];
+    uint32_t i = 0, k = 0, count = 0;
+    while (i < w->points_count || k < w->fine_count) {
+        bool point = k == w->fine_count || (i < w->points_count && w->points[i] <= w->fine[k]);
+        both[count++] = point ? w->points[i++] : w->fine[k++];
+    }
+    stack_run(t, both, count, counts);
+    for (i = k = count = 0; i < w->points_count || k < w->fine_count; count++) {
+        bool point = k == w->fine_count || (i < w->points_count && w->points[i] <= w->fine[k]);
+        *(point ? &at_points[i++] : &w->fine_counts[k++]) = counts[count];
+    }
+}
+
 /* The points of LRU that one pass gives. */
 static void play_stack(struct work *w, const struct trace *t) {
     bool any = false;
@@ -144,8 +161,7 @@ static void play_stack(struct work *w, const struct trace *t) {
     if (!any) {
         return;
     }
-    stack_run(t, w->points, w->points_count, at_points);
-    stack_run(t, w->fine, w->fine_count, w->fine_counts);
+    run_stack(w, t, at_points);
     for (uint32_t i = 0; i < w->players_count; i++) {
         for (uint32_t k = 0; k < w->points_count; k++) {
             if (from_stack(t, w->players[i], w->points[k])) {

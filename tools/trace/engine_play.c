@@ -10,7 +10,8 @@
 enum {
     MAINTAIN_EVERY = 64, /* requests between two steps of a partition's maintenance */
     MAINTAIN_SLOTS = 64,
-    EVICT_LIMIT = 64,   /* as a batch of the server has it */
+    SCAN_COUNT = 1024,
+    EVICT_LIMIT = 64,    /* as a batch of the server has it */
     EVICT_VAIN_MAX = 64, /* calls in a row that found nothing, a shard */
 };
 #define START_MS 1700000000000ll
@@ -128,6 +129,28 @@ static void run(struct play *p, struct counts *c) {
     }
 }
 
+struct census {
+    bool unit;
+    uint64_t keys, held;
+};
+
+static void count_entry(void *arg, struct partition *p, struct entry *e) {
+    struct census *census = arg;
+    census->keys++;
+    census->held += census->unit ? 1 : entry_key(e).len + entry_string(e).len;
+}
+
+/* What is there, counted one by one. */
+static struct census take_census(const struct play *p) {
+    struct census census = {.unit = p->t->unit};
+    uint64_t cursor = 0;
+    do {
+        cursor =
+            keyspace_scan(p->ks, NULL, 0, cursor, SCAN_COUNT, p->now_ms, count_entry, &census);
+    } while (cursor);
+    return census;
+}
+
 static uint64_t expired(const struct keyspace *ks) {
     uint64_t sum = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
@@ -152,9 +175,11 @@ bool engine_play(const struct trace *t, const struct engine_setup *setup,
     keyspace_set_params(p.ks, &params);
     *out = (struct engine_result){.held = 0};
     run(&p, &out->counts);
-    uint64_t with_expiry, gone = expired(p.ks);
-    keyspace_count(p.ks, NULL, 0, &out->keys, &with_expiry);
-    out->held = p.held;
+    uint64_t gone = expired(p.ks);
+    struct census census = take_census(&p);
+    ASSERT(census.held == p.held || gone || setup->maxmemory_bytes);
+    out->keys = census.keys;
+    out->held = census.held;
     out->used_bytes = (uint64_t)MAX(mem_used_bytes() - before, 0);
     keyspace_destroy(p.ks);
     column_free(&zeros);

@@ -35,8 +35,8 @@ struct engine_setup {
 
 struct engine_result {
     struct counts counts;
-    uint64_t keys;       /* held at the end */
-    uint64_t held;       /* of the capacity, at the end */
+    uint64_t keys;       /* at the end, counted */
+    uint64_t held;       /* their bytes of key and value, or objects of a unit trace */
     uint64_t used_bytes; /* memory of the engine at the end */
 };
 

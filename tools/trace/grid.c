@@ -62,7 +62,7 @@ const char *format_amount(char out[FORMAT_BYTES_MAX], uint64_t amount, bool is_o
     for (; scaled >= 1024 && unit + 1 < ARRAY_COUNT(units); unit++) {
         scaled /= 1024;
     }
-    snprintf(out, FORMAT_BYTES_MAX, unit ? "%.1f %s" : "%.0f %s", scaled, units[unit]);
+    snprintf(out, FORMAT_BYTES_MAX, "%.4g %s", scaled, units[unit]);
     return out;
 }
 
