@@ -45,6 +45,7 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     ASSERT(params->policy < EVICT_POLICIES_COUNT);
     uint32_t samples = params->samples ? params->samples : SAMPLES_DEFAULT;
     atomic_store_explicit(&ks->maxmemory_bytes, params->maxmemory_bytes, memory_order_relaxed);
+    atomic_store_explicit(&ks->ceiling_bytes, (uint64_t)mem_used_bytes(), memory_order_relaxed);
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
 }
@@ -260,32 +261,56 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
 
 /* --- memory --- */
 
-static bool within_memory(const struct keyspace *ks) {
+enum {
+    DRAIN_STEP_COST = 16, /* evictions that a step of the drain counts for */
+    CEILING_SLACK_DIVISOR = 64,
+};
+
+bool keyspace_is_full(const struct keyspace *ks) {
     uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
-    return max == 0 || (uint64_t)mem_used_bytes() <= max;
+    return max > 0 && (uint64_t)mem_used_bytes() > max;
 }
 
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit) {
+bool keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                    uint32_t limit) {
     ASSERT(shard < shards);
-    if (within_memory(ks)) {
-        return true;
-    }
     uint32_t owned = ks->partitions_count > shard
                          ? (ks->partitions_count - shard + shards - 1) / shards
                          : 0; /* more shards than partitions */
     uint32_t fruitless = 0;
-    /* What is in the drain goes first: it is dead already. */
-    for (uint32_t i = 0; i < limit && fruitless < owned; i++) {
+    bool any = false;
+    for (uint32_t i = 0; i < limit && fruitless < owned && keyspace_is_full(ks); i++) {
         uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
         struct partition *p = ks->partitions[shard + turn % owned * shards];
         lock_take(&p->lock);
-        bool freed = part_drain_step(p) || part_evict_one(p, now_ms);
+        /* What is in the drain goes first: it is dead already. */
+        bool drained = part_drain_step(p);
+        bool freed = drained || part_evict_one(p, now_ms);
         lock_release(&p->lock);
+        i += drained ? DRAIN_STEP_COST - 1 : 0;
         fruitless = freed ? 0 : fruitless + 1;
-        if (freed && within_memory(ks)) {
-            return true;
-        }
+        any = any || freed;
     }
-    return within_memory(ks);
+    return any;
+}
+
+/* Above maxmemory, but on the way down to it. */
+static bool comes_down(struct keyspace *ks) {
+    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
+    uint64_t ceiling = atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed);
+    uint64_t used = (uint64_t)mem_used_bytes();
+    if (ceiling <= max || used > ceiling + ceiling / CEILING_SLACK_DIVISOR) {
+        return false;
+    }
+    atomic_store_explicit(&ks->ceiling_bytes, MAX(max, MIN(used, ceiling)), memory_order_relaxed);
+    return true;
+}
+
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit) {
+    if (!keyspace_is_full(ks)) {
+        return true;
+    }
+    bool freed = keyspace_evict(ks, shard, shards, now_ms, limit);
+    return !keyspace_is_full(ks) || (freed && comes_down(ks));
 }

@@ -23,6 +23,7 @@ struct keyspace {
     bool locking;               /* false with one shard: locks are elided */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
+    _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples;
     _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
     _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
@@ -90,9 +91,14 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
-/* Brings memory below maxmemory by evicting, at most `limit` entries, from the partitions that
- * `shard` owns (other shards do theirs). `used_bytes` is the process's. Returns true when memory is
- * within the limit afterwards (or there is none). Takes the locks itself. */
+bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
+/* While that is so: frees or evicts at most `limit` entries of the partitions that `shard` owns
+ * (other shards do theirs). False when there was nothing to free. Takes the locks itself. */
+bool keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                    uint32_t limit);
+/* The same before commands that grow are executed: true when they may be. That is when memory is
+ * within the limit afterwards, and also while it comes down after maxmemory was lowered: then as
+ * long as eviction is faster than growth. */
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit);
 #endif

@@ -88,6 +88,7 @@ static double ratio(uint64_t a, uint64_t b) {
 static void memory_limits(struct server *s, struct env *env, struct buf *out) {
     bytes_and_human(out, "maxmemory", env->settings->keyspace.maxmemory_bytes);
     pthread_mutex_lock(&s->config_lock);
+    buf_printf(out, "maxmemory_percent:%u\r\n", config_percent(s->config, "maxmemory"));
     buf_printf(out, "maxmemory_policy:%s\r\n", config_text(s->config, "maxmemory-policy"));
     pthread_mutex_unlock(&s->config_lock);
 }
@@ -124,6 +125,9 @@ static void section_memory(struct server *s, struct env *env, const struct total
     line_u64(out, "allocator_active", m.active);
     line_u64(out, "allocator_resident", m.resident);
     bytes_and_human(out, "total_system_memory", limits_machine_bytes());
+    struct limits_memory limit = limits_memory();
+    bytes_and_human(out, "mem_limit", limit.bytes);
+    buf_printf(out, "mem_limit_source:%s\r\n", limit.source);
     line_u64(out, "used_memory_lua", 0);
     line_u64(out, "used_memory_vm_eval", 0);
     buf_printf(out, "used_memory_lua_human:0B\r\n");

@@ -35,6 +35,7 @@ static void on_cron(struct timer *t, void *arg) {
     stat_add(&sh->stats.idle_us, (uint64_t)((double)sh->idle_ticks / per_us));
     sh->busy_ticks = sh->idle_ticks = 0;
     sh->maintain_left = sh->env.ks->partitions_count;
+    sh->evicting = keyspace_is_full(sh->env.ks);
     int64_t pause_ms = atomic_load_explicit(&sh->group->pause_until_ms, memory_order_relaxed);
     if (!list_empty(&sh->paused) && sh->env.now_ms >= pause_ms) {
         park_unpause(sh);
@@ -246,6 +247,13 @@ static void maintain(struct shard *sh) {
     }
 }
 
+/* Memory is over its limit although nothing comes in: it was lowered, or replies grew. */
+static void evict(struct shard *sh) {
+    sh->evicting = keyspace_evict(sh->env.ks, sh->index, sh->env.shards, sh->env.now_ms,
+                                  EVICT_A_BATCH_MAX) &&
+                   keyspace_is_full(sh->env.ks);
+}
+
 /* --- stopping --- */
 
 /* Ends the sessions that have nothing under way; true when none is left (or time is up). */
@@ -265,7 +273,7 @@ static bool wind_down(struct shard *sh) {
 /* --- the loop --- */
 
 static int64_t wait_time_us(struct shard *sh) {
-    if (!list_empty(&sh->runnable) || sh->maintain_left || sh->stopping ||
+    if (!list_empty(&sh->runnable) || sh->maintain_left || sh->evicting || sh->stopping ||
         !mailbox_may_sleep(&sh->mailbox)) {
         return sh->stopping && list_empty(&sh->runnable) ? 1000 : 0;
     }
@@ -293,6 +301,9 @@ static void run_loop(struct shard *sh) {
         timers_run(&sh->timers, sh->env.now_us, TIMERS_A_LOOP_MAX, sh);
         if (sh->maintain_left) {
             maintain(sh);
+        }
+        if (sh->evicting) {
+            evict(sh);
         }
         load_submit(sh);
         release_retired(sh);

@@ -128,6 +128,7 @@ struct shard {
     const struct settings **retired; /* replaced during this batch, released after it */
     uint32_t retired_count, retired_cap;
     uint32_t maintain_next, maintain_left; /* partition of the next step; steps due this period */
+    bool evicting;             /* memory is over the limit, and it is of use to go on */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;
     int64_t idle_scan_us;

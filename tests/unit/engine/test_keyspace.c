@@ -288,7 +288,8 @@ static void test_make_room(void **state) {
     assert_false(keyspace_make_room(ks, 0, 2, 1, 100));
     params.policy = EVICT_ALL_RANDOM;
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 2, 1, 10)); /* a bounded step */
+    assert_true(keyspace_make_room(ks, 0, 2, 1, 10)); /* a bounded step on the way down */
+    assert_true(keyspace_is_full(ks));
     uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, KEYS - 10);
@@ -299,11 +300,38 @@ static void test_make_room(void **state) {
     }
     params.maxmemory_bytes = 1; /* can't be reached: ends when shard 1 has nothing left */
     keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 1, 2, 1, 2 * KEYS));
     assert_false(keyspace_make_room(ks, 1, 2, 1, 2 * KEYS));
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct table *t = ks->partitions[i]->db[0];
         assert_int_equal(table_count(t) == 0, ks->partitions[i]->owner == 1);
     }
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* After maxmemory was lowered commands that grow are let through only while memory comes down. */
+static void test_make_room_comes_down(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                     .maxmemory_bytes = (uint64_t)mem_used_bytes() / 2};
+    keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 0, 1, 1, 10));
+    void *growth = mem_alloc((size_t)mem_used_bytes() / 4);
+    assert_false(keyspace_make_room(ks, 0, 1, 1, 10)); /* it rather grows */
+    mem_free(growth);
+    assert_true(keyspace_make_room(ks, 0, 1, 1, 10));
+    unsigned steps = 0;
+    while (keyspace_is_full(ks)) {
+        assert_true(keyspace_evict(ks, 0, 1, 1, 10));
+        steps++;
+    }
+    assert_in_range(steps, KEYS / 40, KEYS / 10);
+    assert_false(keyspace_evict(ks, 0, 1, 1, 10)); /* there is room */
     keyspace_destroy(ks);
     mem_thread_unregister();
 }
@@ -404,6 +432,7 @@ int main(void) {
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),
     };
