@@ -294,12 +294,15 @@ bool keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_
     return any;
 }
 
-/* Above maxmemory, but on the way down to it. */
-static bool comes_down(struct keyspace *ks) {
+/* Above maxmemory, but on the way down to it: by what was just freed here, or by other shards. */
+static bool comes_down(struct keyspace *ks, bool freed) {
     uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
     uint64_t ceiling = atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed);
     uint64_t used = (uint64_t)mem_used_bytes();
-    if (ceiling <= max || used > ceiling + ceiling / CEILING_SLACK_DIVISOR) {
+    uint64_t slack = freed ? ceiling / CEILING_SLACK_DIVISOR : 0;
+    const struct policy *policy =
+        policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed));
+    if (ceiling <= max || used >= ceiling + slack || !policy->evicts) {
         return false;
     }
     atomic_store_explicit(&ks->ceiling_bytes, MAX(max, MIN(used, ceiling)), memory_order_relaxed);
@@ -312,5 +315,5 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, in
         return true;
     }
     bool freed = keyspace_evict(ks, shard, shards, now_ms, limit);
-    return !keyspace_is_full(ks) || (freed && comes_down(ks));
+    return !keyspace_is_full(ks) || comes_down(ks, freed);
 }

@@ -53,6 +53,7 @@ static void apply_settings(struct shard *sh, const struct settings *settings) {
     }
     sh->retired[sh->retired_count++] = sh->env.settings;
     sh->env.settings = settings;
+    sh->evicting = keyspace_is_full(sh->env.ks); /* maxmemory may have been lowered */
 }
 
 static void release_retired(struct shard *sh) {
