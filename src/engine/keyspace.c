@@ -180,6 +180,19 @@ void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db
     }
 }
 
+uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db) {
+    ASSERT(db < DATABASES_MAX);
+    uint64_t count = 0, sum_ms = 0;
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        visit_begin(p, held);
+        count += p->ttl[db].count;
+        sum_ms += (uint64_t)p->ttl[db].sum_ms;
+        visit_end(p, held);
+    }
+    return count ? sum_ms / count : 0;
+}
+
 enum { RANDOM_TRIES_MAX = 32 };
 
 static bool append_if_live(struct entry *e, int64_t now_ms, struct buf *out) {
@@ -252,6 +265,9 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         p->db[b] = t;
         p->sweep_cursor[a] = p->sweep_cursor[b] = 0;
         p->evict_cursor[a] = p->evict_cursor[b] = 0;
+        struct ttl_mean ttl = p->ttl[a];
+        p->ttl[a] = p->ttl[b];
+        p->ttl[b] = ttl;
         if (p->watched.count > 0 && ks->on_touched) {
             ks->on_touched(p, a, NULL);
             ks->on_touched(p, b, NULL);

@@ -84,6 +84,9 @@ uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned
 /* Keys and keys with a TTL of a database; each partition is locked in turn unless `held`. */
 void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t *keys,
                     uint64_t *with_expiry);
+/* What the entries with a TTL have left of it, as a mean of those that the sweep met last; 0 when
+ * it met none. */
+uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db);
 /* Copies a random live key's bytes to `out`... false when the database is empty. */
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,

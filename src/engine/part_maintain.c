@@ -79,12 +79,13 @@ void part_flush(struct partition *p, unsigned db) {
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
     p->evict_cursor[db] = 0;
+    p->ttl[db] = (struct ttl_mean){0, 0};
     part_touched(p, db, NULL);
 }
 
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     lock_assert_held(&p->lock);
-    bool again = part_sweep(p, now_ms, limit);
+    part_sweep(p, now_ms, limit);
     part_drain_step(p);
-    return again || !list_empty(&p->drain);
+    return !list_empty(&p->drain);
 }

@@ -9,6 +9,7 @@
 #include "ds/hmap.h"
 #include "ds/list.h"
 #include "engine/entry.h"
+#include "engine/expire_pace.h"
 #include "engine/hash.h"
 #include "engine/lock.h"
 #include "engine/table.h"
@@ -31,6 +32,13 @@ struct fence {
 
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
+    _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
+};
+
+/* Of the entries with a TTL that the sweep met: what is left of it, a moving mean. */
+struct ttl_mean {
+    uint64_t count;
+    int64_t sum_ms;
 };
 
 struct keyspace;
@@ -54,6 +62,8 @@ struct partition {
     uint64_t sweep_cursor[DATABASES_MAX];
     uint64_t evict_cursor[DATABASES_MAX];
     uint32_t sweep_db; /* where the sweep goes on */
+    struct expire_pace pace;
+    struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
     struct partition_stats stats;
 };
@@ -114,8 +124,11 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
 void part_set_frequency(struct partition *p, unsigned db, const struct key *key, uint32_t frequency,
                         int64_t now_ms);
 
-/* Bounded maintenance, the owner's: expires up to `limit` slots' worth of keys that are due, then
- * frees a step of the drain. Returns true when there is more to do at once. */
+/* A turn of the expiry sweep begins: pace.left is how many slots it should walk, by part_maintain.
+ * Returns true when turns should come more often (PACE_FAST_TURN_MS). */
+bool part_expire_turn(struct partition *p, int64_t now_ms);
+/* Bounded maintenance, the owner's: sweeps up to `limit` slots for keys that are due, then frees a
+ * step of the drain. Returns true when there is more in the drain. */
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */

@@ -24,6 +24,6 @@ static inline void part_touched(struct partition *p, unsigned db, const struct k
 /* Removes an entry that is due, counts it and tells watchers; one of VALUE_ABSENT goes silently. */
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
                          struct table_ref ref);
-/* The expiry sweep goes on over at least `limit` slots; true when a large share was due. */
-bool part_sweep(struct partition *p, int64_t now_ms, uint32_t limit);
+/* The expiry sweep goes on over at least `limit` slots, or until it removed enough for a step. */
+void part_sweep(struct partition *p, int64_t now_ms, uint32_t limit);
 #endif

@@ -184,9 +184,10 @@ static void section_stats(struct server *s, struct env *env, const struct totals
     line_u64(out, "rejected_connections", t->rejected);
     zeros(out, (const char *const[]){"sync_full", "sync_partial_ok", "sync_partial_err", NULL});
     line_u64(out, "expired_keys", t->expired);
-    buf_printf(out, "expired_stale_perc:0.00\r\n");
-    zeros(out, (const char *const[]){"expired_time_cap_reached_count",
-                                     "expire_cycle_cpu_milliseconds", NULL});
+    buf_printf(out, "expired_stale_perc:%.2f\r\n", t->stale_percent);
+    line_u64(out, "expired_time_cap_reached_count", t->expire_capped);
+    line_u64(out, "expire_cycle_cpu_milliseconds",
+             (uint64_t)((double)t->expire_ticks / shards_ticks_per_us(s->group) / 1000));
     line_u64(out, "evicted_keys", t->evicted);
     zeros(out, (const char *const[]){"evicted_clients", "total_eviction_exceeded_time",
                                      "current_eviction_exceeded_time", NULL});
@@ -323,8 +324,10 @@ static void section_keyspace(struct server *s, struct env *env, const struct tot
         uint64_t keys, with_expiry;
         keyspace_count(s->ks, env->held, db, &keys, &with_expiry);
         if (keys > 0) {
-            buf_printf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys,
-                       with_expiry);
+            uint64_t ttl_ms = with_expiry ? keyspace_mean_ttl_ms(s->ks, env->held, db) : 0;
+            buf_printf(out,
+                       "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n", db,
+                       keys, with_expiry, ttl_ms);
         }
     }
 }

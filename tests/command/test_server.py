@@ -235,7 +235,7 @@ def test_info():
         assert [f for f in INFO_FIELDS if f not in got] == []
         assert got["redis_version"].startswith("7.2.") and len(got["run_id"]) == 40
         assert got["process_id"] == str(instance.pid) and got["tcp_port"] == str(instance.port)
-        assert got["db0"] == "keys=2,expires=1,avg_ttl=0"
+        assert got["db0"].startswith("keys=2,expires=1,avg_ttl=")
         assert (got["keyspace_hits"], got["keyspace_misses"]) == ("1", "1")
         assert int(got["used_memory"]) > 0 and int(got["used_memory_peak"]) >= int(got["used_memory"])
         assert got["errorstat_ERR"] == "count=1"
