@@ -26,6 +26,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         rng_system_bytes(&ks->seed, sizeof ks->seed);
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
+    atomic_init(&ks->estimate, true);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -47,6 +48,7 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     atomic_store_explicit(&ks->maxmemory_bytes, params->maxmemory_bytes, memory_order_relaxed);
     atomic_store_explicit(&ks->ceiling_bytes, (uint64_t)mem_used_bytes(), memory_order_relaxed);
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
+    atomic_store_explicit(&ks->estimate, !params->no_estimate, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
 }
 
@@ -193,6 +195,15 @@ uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, u
     return count ? sum_ms / count : 0;
 }
 
+void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum) {
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        visit_begin(p, held);
+        mrc_add(&p->mrc, sum);
+        visit_end(p, held);
+    }
+}
+
 enum { RANDOM_TRIES_MAX = 32 };
 
 static bool append_if_live(struct entry *e, int64_t now_ms, struct buf *out) {
@@ -265,6 +276,8 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         p->db[b] = t;
         p->sweep_cursor[a] = p->sweep_cursor[b] = 0;
         p->evict_cursor[a] = p->evict_cursor[b] = 0;
+        mrc_flush(&p->mrc, a);
+        mrc_flush(&p->mrc, b);
         struct ttl_mean ttl = p->ttl[a];
         p->ttl[a] = p->ttl[b];
         p->ttl[b] = ttl;

@@ -14,6 +14,7 @@ struct keyspace_params {
     uint64_t maxmemory_bytes; /* 0 = no limit */
     enum evict_policy policy;
     uint32_t samples; /* maxmemory-samples */
+    bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
 };
 
 struct keyspace {
@@ -25,6 +26,7 @@ struct keyspace {
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples;
+    _Atomic bool estimate;
     _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
     _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
     struct partition *partitions[];
@@ -87,6 +89,8 @@ void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db
 /* What the entries with a TTL have left of it, as a mean of those that the sweep met last; 0 when
  * it met none. */
 uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db);
+/* Adds every partition's estimate of the hit ratio to `sum`; each is locked unless `held`. */
+void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum);
 /* Copies a random live key's bytes to `out`... false when the database is empty. */
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,

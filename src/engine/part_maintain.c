@@ -80,11 +80,13 @@ void part_flush(struct partition *p, unsigned db) {
     p->sweep_cursor[db] = 0;
     p->evict_cursor[db] = 0;
     p->ttl[db] = (struct ttl_mean){0, 0};
+    mrc_flush(&p->mrc, db);
     part_touched(p, db, NULL);
 }
 
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     lock_assert_held(&p->lock);
+    mrc_set_enabled(&p->mrc, atomic_load_explicit(&p->ks->estimate, memory_order_relaxed));
     part_sweep(p, now_ms, limit);
     part_drain_step(p);
     return !list_empty(&p->drain);

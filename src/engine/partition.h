@@ -12,6 +12,7 @@
 #include "engine/expire_pace.h"
 #include "engine/hash.h"
 #include "engine/lock.h"
+#include "engine/mrc.h"
 #include "engine/table.h"
 
 enum {
@@ -65,6 +66,7 @@ struct partition {
     struct expire_pace pace;
     struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
+    struct mrc mrc; /* beside the counters: both are looked at by every read */
     struct partition_stats stats;
 };
 

@@ -351,6 +351,7 @@ static const struct {
     {"cluster", "Cluster", section_cluster, true},
     {"shards", "Shards", info_shards, true},
     {"store", "Store", info_store, true},
+    {"missratio", "Missratio", info_missratio, false},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
 

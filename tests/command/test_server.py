@@ -254,7 +254,8 @@ def test_info_sections():
         assert client.cmd("INFO", "nothing") == b""
         assert re.findall("# (.*)\r\n", client.cmd("INFO", "all").decode()) == [
             "Server", "Clients", "Memory", "Persistence", "Stats", "Replication", "CPU", "Modules",
-            "Commandstats", "Errorstats", "Latencystats", "Cluster", "Shards", "Store", "Keyspace"]
+            "Commandstats", "Errorstats", "Latencystats", "Cluster", "Shards", "Store", "Missratio",
+            "Keyspace"]
 
 
 def test_info_in_a_transaction():
