@@ -300,25 +300,38 @@ bool keyspace_is_full(const struct keyspace *ks) {
     return max > 0 && (uint64_t)mem_used_bytes() > max;
 }
 
-bool keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                    uint32_t limit) {
+static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint32_t shards) {
     ASSERT(shard < shards);
-    uint32_t owned = ks->partitions_count > shard
-                         ? (ks->partitions_count - shard + shards - 1) / shards
-                         : 0; /* more shards than partitions */
-    uint32_t fruitless = 0;
+    return ks->partitions_count > shard ? (ks->partitions_count - shard + shards - 1) / shards
+                                        : 0; /* more shards than partitions */
+}
+
+enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
+
+/* Frees something in the next of the shard's partitions: what is in the drain goes first, as it is
+ * dead already. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
+                                 int64_t now_ms) {
+    uint32_t owned = owned_partitions(ks, shard, shards);
+    uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
+    struct partition *p = ks->partitions[shard + turn % owned * shards];
+    lock_take(&p->lock);
+    enum freed freed = part_drain_step(p)          ? FREED_DRAINED
+                       : part_evict_one(p, now_ms) ? FREED_ENTRY
+                                                   : FREED_NOTHING;
+    lock_release(&p->lock);
+    return freed;
+}
+
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                     uint32_t limit) {
+    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0;
     bool any = false;
     for (uint32_t i = 0; i < limit && fruitless < owned && keyspace_is_full(ks); i++) {
-        uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
-        struct partition *p = ks->partitions[shard + turn % owned * shards];
-        lock_take(&p->lock);
-        /* What is in the drain goes first: it is dead already. */
-        bool drained = part_drain_step(p);
-        bool freed = drained || part_evict_one(p, now_ms);
-        lock_release(&p->lock);
-        i += drained ? DRAIN_STEP_COST - 1 : 0;
-        fruitless = freed ? 0 : fruitless + 1;
-        any = any || freed;
+        enum freed freed = free_something(ks, shard, shards, now_ms);
+        i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+        any = any || freed != FREED_NOTHING;
     }
     return any;
 }
@@ -343,6 +356,6 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, in
     if (!keyspace_is_full(ks)) {
         return true;
     }
-    bool freed = keyspace_evict(ks, shard, shards, now_ms, limit);
+    bool freed = keyspace_shrink(ks, shard, shards, now_ms, limit);
     return !keyspace_is_full(ks) || comes_down(ks, freed);
 }

@@ -101,8 +101,8 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
 /* While that is so: frees or evicts at most `limit` entries of the partitions that `shard` owns
  * (other shards do theirs). False when there was nothing to free. Takes the locks itself. */
-bool keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                    uint32_t limit);
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                     uint32_t limit);
 /* The same before commands that grow are executed: true when they may be. That is when memory is
  * within the limit afterwards, and also while it comes down after maxmemory was lowered: then as
  * long as eviction is faster than growth. */

@@ -327,11 +327,11 @@ static void test_make_room_comes_down(void **state) {
     assert_true(keyspace_make_room(ks, 0, 1, 1, 10));
     unsigned steps = 0;
     while (keyspace_is_full(ks)) {
-        assert_true(keyspace_evict(ks, 0, 1, 1, 10));
+        assert_true(keyspace_shrink(ks, 0, 1, 1, 10));
         steps++;
     }
     assert_in_range(steps, KEYS / 40, KEYS / 10);
-    assert_false(keyspace_evict(ks, 0, 1, 1, 10)); /* there is room */
+    assert_false(keyspace_shrink(ks, 0, 1, 1, 10)); /* there is room */
     keyspace_destroy(ks);
     mem_thread_unregister();
 }
