@@ -300,21 +300,13 @@ bool keyspace_is_full(const struct keyspace *ks) {
     return max > 0 && (uint64_t)mem_used_bytes() > max;
 }
 
-static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint32_t shards) {
-    ASSERT(shard < shards);
-    return ks->partitions_count > shard ? (ks->partitions_count - shard + shards - 1) / shards
-                                        : 0; /* more shards than partitions */
-}
-
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* Frees something in the next of the shard's partitions: what is in the drain goes first, as it is
- * dead already. */
-static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
-                                 int64_t now_ms) {
-    uint32_t owned = owned_partitions(ks, shard, shards);
+/* Frees something in the next partition, whoever owns it, so that all keys are evicted alike however
+ * unevenly the shards are busy. What is in the drain goes first, as it is dead already. */
+static enum freed free_something(struct keyspace *ks, int64_t now_ms) {
     uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
-    struct partition *p = ks->partitions[shard + turn % owned * shards];
+    struct partition *p = ks->partitions[turn % ks->partitions_count];
     lock_take(&p->lock);
     enum freed freed = part_drain_step(p)          ? FREED_DRAINED
                        : part_evict_one(p, now_ms) ? FREED_ENTRY
@@ -323,12 +315,11 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t s
     return freed;
 }
 
-bool keyspace_shrink(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                     uint32_t limit) {
-    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0;
+bool keyspace_shrink(struct keyspace *ks, int64_t now_ms, uint32_t limit) {
+    uint32_t most = ks->partitions_count, fruitless = 0;
     bool any = false;
-    for (uint32_t i = 0; i < limit && fruitless < owned && keyspace_is_full(ks); i++) {
-        enum freed freed = free_something(ks, shard, shards, now_ms);
+    for (uint32_t i = 0; i < limit && fruitless < most && keyspace_is_full(ks); i++) {
+        enum freed freed = free_something(ks, now_ms);
         i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
         any = any || freed != FREED_NOTHING;
@@ -336,26 +327,26 @@ bool keyspace_shrink(struct keyspace *ks, uint32_t shard, uint32_t shards, int64
     return any;
 }
 
-/* Above maxmemory, but on the way down to it: by what was just freed here, or by other shards. */
+/* Above maxmemory, but on the way down to it: by what was just freed here, or by other shards. What
+ * buffers of clients take for a moment may be above it by a 64th. */
 static bool comes_down(struct keyspace *ks, bool freed) {
     uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
-    uint64_t ceiling = atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed);
+    uint64_t ceiling = MAX(max, atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed));
     uint64_t used = (uint64_t)mem_used_bytes();
     uint64_t slack = freed ? ceiling / CEILING_SLACK_DIVISOR : 0;
     const struct policy *policy =
         policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed));
-    if (ceiling <= max || used >= ceiling + slack || !policy->evicts) {
+    if (used >= ceiling + slack || !policy->evicts) {
         return false;
     }
     atomic_store_explicit(&ks->ceiling_bytes, MAX(max, MIN(used, ceiling)), memory_order_relaxed);
     return true;
 }
 
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit) {
+bool keyspace_make_room(struct keyspace *ks, int64_t now_ms, uint32_t limit) {
     if (!keyspace_is_full(ks)) {
         return true;
     }
-    bool freed = keyspace_shrink(ks, shard, shards, now_ms, limit);
+    bool freed = keyspace_shrink(ks, now_ms, limit);
     return !keyspace_is_full(ks) || comes_down(ks, freed);
 }

@@ -27,7 +27,7 @@ struct keyspace {
     _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples;
     _Atomic bool estimate;
-    _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
+    _Atomic uint32_t evict_rotor; /* spreads evictions over the partitions */
     _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
     struct partition *partitions[];
 };
@@ -99,13 +99,12 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
 bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
-/* While that is so: frees or evicts at most `limit` entries of the partitions that `shard` owns
- * (other shards do theirs). False when there was nothing to free. Takes the locks itself. */
-bool keyspace_shrink(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                     uint32_t limit);
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False when
+ * there was nothing to free. Takes the locks itself. */
+bool keyspace_shrink(struct keyspace *ks, int64_t now_ms, uint32_t limit);
 /* The same before commands that grow are executed: true when they may be. That is when memory is
- * within the limit afterwards, and also while it comes down after maxmemory was lowered: then as
- * long as eviction is faster than growth. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit);
+ * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
+ * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
+ * is faster than growth. */
+bool keyspace_make_room(struct keyspace *ks, int64_t now_ms, uint32_t limit);
 #endif

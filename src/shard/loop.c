@@ -130,10 +130,6 @@ static void handle_message(struct shard *sh, struct message *m) {
     case MESSAGE_UNPAUSE:
         park_unpause(sh);
         break;
-    case MESSAGE_EVICT:
-        atomic_store_explicit(&sh->evict_asked, false, memory_order_relaxed);
-        sh->evicting = true;
-        break;
     case MESSAGE_RESET:
         reset_stats(sh);
         break;

@@ -13,7 +13,6 @@ enum message_type {
     MESSAGE_SETTINGS, /* settings: a new snapshot, with its reference */
     MESSAGE_KILL,     /* session_id: close that client */
     MESSAGE_UNPAUSE,  /* look at paused clients again */
-    MESSAGE_EVICT,   /* memory is full, and the sender has nothing left to evict */
     MESSAGE_RESET,    /* zero the resettable counters */
     MESSAGE_STOP,     /* wind down */
 };

@@ -120,30 +120,6 @@ void maintain_run(struct shard *sh) {
 }
 
 void maintain_evict(struct shard *sh) {
-    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.shards, sh->env.now_ms,
-                                   EVICT_A_BATCH_MAX) &&
+    sh->evicting = keyspace_shrink(sh->env.ks, sh->env.now_ms, EVICT_A_BATCH_MAX) &&
                    keyspace_is_full(sh->env.ks);
-}
-
-/* Memory is full of keys in the other shards' partitions: those may have no traffic to evict for. */
-static void ask_others(struct shard *sh) {
-    for (uint32_t i = 0; i < sh->group->params.count; i++) {
-        struct shard *other = sh->group->shards[i];
-        if (other != sh &&
-            !atomic_exchange_explicit(&other->evict_asked, true, memory_order_relaxed)) {
-            mailbox_send(&other->mailbox, MESSAGE_EVICT, -1, 0, NULL);
-        }
-    }
-}
-
-bool maintain_make_room(struct shard *sh) {
-    if (!sh->env.settings->keyspace.maxmemory_bytes) {
-        return true;
-    }
-    bool room = keyspace_make_room(sh->env.ks, sh->index, sh->env.shards, sh->env.now_ms,
-                                   EVICT_A_BATCH_MAX);
-    if (!room && sh->env.settings->keyspace.policy != EVICT_NONE) {
-        ask_others(sh);
-    }
-    return room;
 }

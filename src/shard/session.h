@@ -138,7 +138,6 @@ struct shard {
     const struct settings **retired; /* replaced during this batch, released after it */
     uint32_t retired_count, retired_cap;
     struct maintenance maintenance;
-    _Atomic bool evict_asked;  /* a MESSAGE_EVICT is on its way here */
     bool evicting;             /* memory is over the limit, and it is of use to go on */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;
@@ -230,8 +229,6 @@ void maintain_received(struct shard *sh);
 void maintain_run(struct shard *sh);
 /* A step of eviction, while `evicting`: memory is over its limit though nothing comes in. */
 void maintain_evict(struct shard *sh);
-/* Before commands that grow, and rows that are stored: true when there is room for them. */
-bool maintain_make_room(struct shard *sh);
 
 /* --- load.c --- */
 enum load_outcome { LOAD_CACHED, LOAD_WAITING };
