@@ -302,7 +302,7 @@ bool keyspace_is_full(const struct keyspace *ks) {
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* Frees something in the next partition, whoever owns it, so that all keys are evicted alike however
+/* Frees something in the next partition, whoever owns it: all keys are evicted alike, however
  * unevenly the shards are busy. What is in the drain goes first, as it is dead already. */
 static enum freed free_something(struct keyspace *ks, int64_t now_ms) {
     uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);

@@ -99,8 +99,8 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
 bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
-/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False when
- * there was nothing to free. Takes the locks itself. */
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
+ * when there was nothing to free. Takes the locks itself. */
 bool keyspace_shrink(struct keyspace *ks, int64_t now_ms, uint32_t limit);
 /* The same before commands that grow are executed: true when they may be. That is when memory is
  * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
