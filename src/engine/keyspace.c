@@ -27,6 +27,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
     atomic_init(&ks->estimate, true);
+    ks->blocks = block_pool_create(true);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -38,6 +39,7 @@ void keyspace_destroy(struct keyspace *ks) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
             part_destroy(ks->partitions[i]);
         }
+        block_pool_destroy(ks->blocks);
         mem_free(ks);
     }
 }
@@ -110,6 +112,16 @@ void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash) {
     if (lock_try(&p->lock)) {
         if (p->db[db]) {
             table_prefetch_entry(p->db[db], hash);
+        }
+        lock_release(&p->lock);
+    }
+}
+
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash) {
+    struct partition *p = keyspace_partition(ks, hash);
+    if (lock_try(&p->lock)) {
+        if (p->db[db]) {
+            table_prefetch_value(p->db[db], hash);
         }
         lock_release(&p->lock);
     }

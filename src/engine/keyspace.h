@@ -22,6 +22,7 @@ struct keyspace {
     uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
     uint32_t partition_bits;
     bool locking;               /* false with one shard: locks are elided */
+    struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
@@ -70,10 +71,11 @@ void lockset_add_all(struct lockset *s, const struct keyspace *ks);
 void lockset_lock(const struct lockset *s, struct keyspace *ks);
 void lockset_unlock(const struct lockset *s, struct keyspace *ks);
 
-/* Batch prefetching: stage 1 the bucket, stage 2 the entry. Takes the lock for an instant where
- * locks are not elided, and gives up when it is not free. Hints only. */
+/* Batch prefetching: stage 1 the bucket, 2 the entry's start, 3 the rest of it (table.h). Takes the
+ * lock for an instant where locks are not elided, and gives up when it is not free. Hints only. */
 void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, uint64_t hash);
 void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash);
 
 /* SCAN over the whole database: calls fn for live entries (VALUE_ABSENT left out) from `cursor`
  * until at least `count` entries were visited, returns the next cursor (0 = done). Takes

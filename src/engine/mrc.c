@@ -236,10 +236,12 @@ static void catch_up(struct mrc *m, struct mrc_counts counts) {
     }
 }
 
-/* Bucket i ends at 2^(MRC_BYTES_BITS_MIN + i / MRC_OCTAVE). */
+/* Buckets divide each octave from 2^MRC_BYTES_BITS_MIN on in MRC_OCTAVE equal parts. */
 static unsigned bucket_of(double bytes) {
-    double at = ceil((log2(MAX(bytes, 1.0)) - MRC_BYTES_BITS_MIN) * MRC_OCTAVE);
-    return at <= 0 ? 0 : MIN((unsigned)at, (unsigned)MRC_BUCKETS - 1);
+    int exponent;
+    double fraction = frexp(MAX(bytes, 1.0), &exponent); /* [0.5, 1) */
+    double at = (exponent - 2 + 2 * fraction - MRC_BYTES_BITS_MIN) * MRC_OCTAVE;
+    return at <= 0 ? 0 : MIN((unsigned)at + 1, (unsigned)MRC_BUCKETS - 1);
 }
 
 /* --- what happens to keys --- */
@@ -343,7 +345,9 @@ double mrc_hit_ratio(const struct mrc_sum *sum, double bytes) {
     if (sum->reads <= 0 || bytes <= 0) {
         return 0;
     }
-    double at = (log2(bytes) - MRC_BYTES_BITS_MIN) * MRC_OCTAVE; /* in buckets: all up to there */
+    int exponent;
+    double fraction = frexp(bytes, &exponent); /* as bucket_of does */
+    double at = (exponent - 2 + 2 * fraction - MRC_BYTES_BITS_MIN) * MRC_OCTAVE;
     double below = 0;
     for (unsigned i = 0; i < MRC_BUCKETS && (double)i - 1 < at; i++) {
         below += sum->distances[i] * MIN(at - ((double)i - 1), 1.0);

@@ -12,8 +12,8 @@
 enum {
     MRC_KEYS_MAX = 8192,     /* sampled, in all partitions together ... */
     MRC_KEYS_MIN = 64,       /* ... but at least so many in each */
-    MRC_RATE_MAX_BITS = 4,   /* at most one of 16 keys is sampled */
-    MRC_OCTAVE = 8,          /* buckets of distances, each 9% wider than the one before */
+    MRC_RATE_MAX_BITS = 5,   /* at most one of 32 keys is sampled */
+    MRC_OCTAVE = 8,          /* buckets of distances in each doubling of bytes */
     MRC_BYTES_BITS_MIN = 10, /* the first bucket: up to 1 KiB */
     MRC_BYTES_BITS_MAX = 46,
     MRC_BUCKETS = (MRC_BYTES_BITS_MAX - MRC_BYTES_BITS_MIN) * MRC_OCTAVE + 1,

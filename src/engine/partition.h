@@ -11,6 +11,7 @@
 #include "engine/entry.h"
 #include "engine/expire_pace.h"
 #include "engine/hash.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
 #include "engine/mrc.h"
 #include "engine/table.h"
@@ -54,6 +55,7 @@ struct partition {
     uint32_t index;
     uint32_t owner; /* shard that maintains it */
     struct keyspace *ks;
+    struct heap heap, index_heap;    /* of all keys' entries, and of the tables' segments */
     struct table *db[DATABASES_MAX]; /* made on first use; swapped by SWAPDB */
     struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
     struct hmap loads;               /* loads in flight: the shard layer's nodes */
@@ -87,7 +89,8 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
 /* part_find without VALUE_ABSENT, without statistics of hits and policy update. */
 struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 
-/* Stores `e` (taken over) under its key, replacing what was there. Watchers are told. */
+/* Stores `e` (taken over, made in the partition's heap) under its key, replacing what was there.
+ * Watchers are told. */
 void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e);
 /* SET's fast way: reuses the old entry's memory where the new value fits. */
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
@@ -102,8 +105,14 @@ char *part_resize_string(struct partition *p, unsigned db, const struct key *key
 /* False when there was nothing (live); a VALUE_ABSENT entry is dropped and counts as nothing. Large
  * values are handed to the drain. Watchers are told. */
 bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
-/* Takes the live entry out without destroying it (RENAME, MOVE): NULL when there is none. */
-struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* Moves the live key `from` with its TTL to where `to` says, replacing what was there; all of the
+ * places locked. False: there is no such key. Watchers of both are told. */
+struct key_place {
+    struct partition *partition;
+    unsigned db;
+    const struct key *key;
+};
+bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms);
 /* Sets or clears (EXPIRE_NEVER) the TTL of a live key; the entry may move. False when not there.
  * Watchers are told. */
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
@@ -135,6 +144,10 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */
 bool part_drain_step(struct partition *p);
+/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
+ * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
+ * pointer stays valid. */
+uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
 /* Evicts one entry by the keyspace's policy; false when none may be evicted, or none that may was
  * among the next EVICT_BUCKETS_MAX buckets (call again then). */
 bool part_evict_one(struct partition *p, int64_t now_ms);

@@ -1,7 +1,7 @@
 /* The way of a request, top to bottom:
  *
  *   bytes -> pipeline_receive -> parse_batch -> prepare (find the command, hash, prefetch buckets)
- *         -> pipeline_run (prefetch entries) -> execute (check, lock, call, unlock)
+ *         -> pipeline_run (prefetch entries, values) -> execute (check, lock, call, unlock)
  *         -> settle -> net_send
  *
  * A batch takes requests of many connections before it executes any, so that their cache misses
@@ -292,16 +292,25 @@ static void attribute_ticks(struct shard *sh, const struct cmd *c, uint64_t *sin
     *since = now;
 }
 
+/* One stage for the whole batch: the lines it asks for are on their way together, and the next
+ * stage finds them there. */
+static void prefetch_stage(struct shard *sh,
+                           void (*stage)(struct keyspace *ks, unsigned db, uint64_t hash)) {
+    const struct batch *b = &sh->batch;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct cmd *c = &b->requests[i].cmd;
+        for (uint32_t k = 0; c->spec && k < c->keys_count && k < BATCH_KEYS_INLINE; k++) {
+            stage(sh->env.ks, client_db(c->client), c->keys[k].hash);
+        }
+    }
+}
+
 void pipeline_run(struct shard *sh) {
     struct batch *b = &sh->batch;
     uint32_t count = b->count;
     if (count > 1) {
-        for (uint32_t i = 0; i < count; i++) {
-            const struct cmd *c = &b->requests[i].cmd;
-            for (uint32_t k = 0; c->spec && k < c->keys_count && k < BATCH_KEYS_INLINE; k++) {
-                keyspace_prefetch_entry(sh->env.ks, client_db(c->client), c->keys[k].hash);
-            }
-        }
+        prefetch_stage(sh, keyspace_prefetch_entry);
+        prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
         sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&

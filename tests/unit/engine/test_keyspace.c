@@ -162,6 +162,7 @@ static void test_count_swap_random(void **state) {
         struct key key = keyspace_key(ks, slice_of(&n, sizeof n));
         keyspace_prefetch_bucket(ks, 0, key.hash);
         keyspace_prefetch_entry(ks, n % DATABASES_MAX, key.hash);
+        keyspace_prefetch_value(ks, n % DATABASES_MAX, key.hash);
     }
     buf_free(&out);
     keyspace_destroy(ks);
@@ -389,6 +390,7 @@ static void *work(void *arg) {
         }
         keyspace_prefetch_bucket(w->ks, 0, rng_next(&rng));
         keyspace_prefetch_entry(w->ks, 0, rng_next(&rng));
+        keyspace_prefetch_value(w->ks, 0, rng_next(&rng));
         if (i % 16 == 0) {
             cursor = keyspace_scan(w->ks, NULL, 0, cursor, 10, 1, look, &sum);
             set(w->ks, 1, n, 1000);
