@@ -14,6 +14,7 @@ struct keyspace_params {
     uint64_t maxmemory_bytes; /* 0 = no limit */
     enum evict_policy policy;
     uint32_t samples; /* maxmemory-samples */
+    bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
 };
 
 struct keyspace {
@@ -24,7 +25,9 @@ struct keyspace {
     struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
+    _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples;
+    _Atomic bool estimate;
     _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
     uint32_t shards;
     struct evict_pool *pools; /* one a shard */
@@ -87,6 +90,11 @@ uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned
 /* Keys and keys with a TTL of a database; each partition is locked in turn unless `held`. */
 void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t *keys,
                     uint64_t *with_expiry);
+/* What the entries with a TTL have left of it, as a mean of those that the sweep met last; 0 when
+ * it met none. */
+uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db);
+/* Adds every partition's estimate of the hit ratio to `sum`; each is locked unless `held`. */
+void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum);
 /* Copies a random live key's bytes to `out`... false when the database is empty. */
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
@@ -94,15 +102,17 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
-/* Brings memory below maxmemory by evicting, at most `limit` entries, from the partitions that
- * `shard` owns (other shards do theirs). `used_bytes` is the process's. Returns true when memory is
- * within the limit afterwards (or there is none). Takes the locks itself. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit);
-/* Evicts up to `limit` entries of the least worth from the partitions that `shard` owns, whatever
- * maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
+bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
+ * when there was nothing to free. `shard` is the caller's. Takes the locks itself. */
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* The same before commands that grow are executed: true when they may be. That is when memory is
+ * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
+ * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
+ * is faster than growth. */
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
  * too few to be found (call again then). What is in the drain is freed on the way, in at most about
  * as many steps, and is not counted. Takes the locks itself. */
-uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit);
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 #endif

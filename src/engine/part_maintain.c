@@ -78,12 +78,15 @@ void part_flush(struct partition *p, unsigned db) {
     drain_add(p, p->db[db], NULL);
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
+    p->ttl[db] = (struct ttl_mean){0, 0};
+    mrc_flush(&p->mrc, db);
     part_touched(p, db, NULL);
 }
 
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     lock_assert_held(&p->lock);
-    bool again = part_sweep(p, now_ms, limit);
+    mrc_set_enabled(&p->mrc, atomic_load_explicit(&p->ks->estimate, memory_order_relaxed));
+    part_sweep(p, now_ms, limit);
     part_drain_step(p);
-    return again || !list_empty(&p->drain);
+    return !list_empty(&p->drain);
 }

@@ -21,6 +21,7 @@ struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owne
     p->owner = owner;
     p->rng.state = ks->seed + index;
     list_init(&p->drain);
+    mrc_init(&p->mrc, ks->partitions_count);
     heap_init(&p->heap, ks->blocks, ENTRY_GRANULE_BYTES, entry_bytes);
     heap_init(&p->index_heap, ks->blocks, CACHE_LINE_BYTES, segment_own_bytes);
     return p;
@@ -41,6 +42,7 @@ void part_destroy(struct partition *p) {
     heap_deinit(&p->index_heap);
     hmap_free(&p->watched);
     hmap_free(&p->loads);
+    mrc_set_enabled(&p->mrc, false);
     mem_free(p);
 }
 
@@ -90,6 +92,7 @@ void part_remove_expired(struct partition *p, unsigned db, const struct key *key
     if (entry_type(e) != VALUE_ABSENT) {
         part_count(&p->stats.expired);
         part_touched(p, db, key);
+        part_mrc_remove(p, db, key);
     }
     part_discard(p, e);
 }
@@ -116,6 +119,33 @@ static struct table_ref find_key(struct partition *p, unsigned db, const struct 
     return ref;
 }
 
+/* --- the hit ratio's estimate --- */
+
+static __attribute__((noinline)) void sample_read(struct partition *p, unsigned db, uint64_t hash,
+                                                  const struct entry *e) {
+    struct mrc_counts counts = {
+        atomic_load_explicit(&p->stats.hits, memory_order_relaxed),
+        atomic_load_explicit(&p->stats.misses, memory_order_relaxed),
+    };
+    mrc_read(&p->mrc, db, hash, e ? part_entry_bytes(e) : 0, counts);
+}
+
+static __attribute__((noinline)) void sample_write(struct partition *p, unsigned db, uint64_t hash,
+                                                   const struct entry *e) {
+    if (entry_type(e) == VALUE_ABSENT) {
+        mrc_remove(&p->mrc, db, hash);
+    } else {
+        mrc_write(&p->mrc, db, hash, part_entry_bytes(e));
+    }
+}
+
+static inline void note_write(struct partition *p, unsigned db, const struct key *key,
+                              const struct entry *e) {
+    if (mrc_samples(&p->mrc, key->hash)) {
+        sample_write(p, db, key->hash, e);
+    }
+}
+
 /* --- reading --- */
 
 struct entry *part_find(struct partition *p, unsigned db, const struct key *key, int64_t now_ms,
@@ -126,6 +156,9 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
     if (flags & FIND_COUNT) {
         bool hit = e && entry_type(e) != VALUE_ABSENT;
         part_count(hit ? &p->stats.hits : &p->stats.misses);
+        if (mrc_samples(&p->mrc, key->hash)) {
+            sample_read(p, db, key->hash, hit ? e : NULL);
+        }
     }
     if (e && flags & FIND_TOUCH) {
         touch_slot(p, ref);
@@ -150,6 +183,7 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
     } else {
         insert(p, db, key, e);
     }
+    note_write(p, db, key, e);
     part_touched(p, db, key);
 }
 
@@ -175,6 +209,7 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
     struct table_ref ref = find_ref(p, db, key);
     if (ref.slot && overwrite(p->db[db], ref, value, expire_ms)) {
         touch_slot(p, ref);
+        note_write(p, db, key, table_entry(ref));
         part_touched(p, db, key);
         return;
     }
@@ -186,6 +221,7 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
     } else {
         insert(p, db, key, e);
     }
+    note_write(p, db, key, e);
     part_touched(p, db, key);
 }
 
@@ -238,6 +274,7 @@ bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_
     bool was_key = entry_type(e) != VALUE_ABSENT;
     if (was_key) {
         part_touched(p, db, key);
+        part_mrc_remove(p, db, key);
     }
     part_discard(p, e);
     return was_key;
@@ -251,6 +288,7 @@ bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms) {
     }
     struct entry *e = table_remove(from.partition->db[from.db], from.key, ref);
     part_touched(from.partition, from.db, from.key);
+    part_mrc_remove(from.partition, from.db, from.key);
     e = entry_move(&from.partition->heap, &to.partition->heap, e, to.key->bytes,
                    entry_expire_ms(e));
     part_put(to.partition, to.db, to.key, e);

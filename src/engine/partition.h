@@ -10,9 +10,11 @@
 #include "ds/list.h"
 #include "engine/entry.h"
 #include "engine/evict_pool.h"
+#include "engine/expire_pace.h"
 #include "engine/hash.h"
 #include "engine/heap.h"
 #include "engine/lock.h"
+#include "engine/mrc.h"
 #include "engine/table.h"
 
 enum {
@@ -35,6 +37,13 @@ struct fence {
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
     _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
+    _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
+};
+
+/* Of the entries with a TTL that the sweep met: what is left of it, a moving mean. */
+struct ttl_mean {
+    uint64_t count;
+    int64_t sum_ms;
 };
 
 struct keyspace;
@@ -66,7 +75,10 @@ struct partition {
     uint32_t events;          /* since the last tick made here, without this step's */
     int64_t second;           /* seen last */
     uint64_t kept_tick;       /* stamps were kept from wrapping until then */
+    struct expire_pace pace;
+    struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
+    struct mrc mrc; /* beside the counters: both are looked at by every read */
     struct partition_stats stats;
 };
 
@@ -133,8 +145,11 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
 void part_set_frequency(struct partition *p, unsigned db, const struct key *key, uint32_t frequency,
                         int64_t now_ms);
 
-/* Bounded maintenance, the owner's: expires up to `limit` slots' worth of keys that are due, then
- * frees a step of the drain. Returns true when there is more to do at once. */
+/* A turn of the expiry sweep begins: pace.left is how many slots it should walk, by part_maintain.
+ * Returns true when turns should come more often (PACE_FAST_TURN_MS). */
+bool part_expire_turn(struct partition *p, int64_t now_ms);
+/* Bounded maintenance, the owner's: sweeps up to `limit` slots for keys that are due, then frees a
+ * step of the drain. Returns true when there is more in the drain. */
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */

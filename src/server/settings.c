@@ -60,6 +60,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
         .maxmemory_bytes = config_memory(c, "maxmemory"),
         .policy = evict_policy_named(config_text(c, "maxmemory-policy")),
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
+        .no_estimate = !config_bool(c, "hit-ratio-estimate"),
     };
     s->databases = (uint32_t)config_int(c, "databases");
     const char *password = config_text(c, "requirepass");

@@ -56,7 +56,7 @@ static uint64_t evicted_bytes(const struct keyspace *ks) {
 static bool evict_one(struct play *p) {
     uint32_t shards = p->setup->shards;
     for (uint32_t vain = 0; vain < EVICT_VAIN_MAX * shards; vain++) {
-        uint32_t gone = keyspace_evict(p->ks, p->turn++ % shards, shards, p->now_ms, 1);
+        uint32_t gone = keyspace_evict(p->ks, p->turn++ % shards, p->now_ms, 1);
         if (gone) {
             p->held = p->t->unit ? p->held - gone : p->inserted - evicted_bytes(p->ks);
             return true;
@@ -67,8 +67,7 @@ static bool evict_one(struct play *p) {
 
 static bool make_room(struct play *p, uint32_t size) {
     if (p->setup->maxmemory_bytes) {
-        return keyspace_make_room(p->ks, p->turn++ % p->setup->shards, p->setup->shards,
-                                  p->now_ms, EVICT_LIMIT);
+        return keyspace_make_room(p->ks, p->turn++ % p->setup->shards, p->now_ms, EVICT_LIMIT);
     }
     if (size > p->setup->capacity) {
         return false;
