@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "ds/buf.h"
 
-enum { SAMPLES_DEFAULT = 5 };
+enum {
+    SAMPLES_DEFAULT = 5,
+    QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
+};
 
 struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn on_touched) {
     ASSERT(shards > 0);
@@ -17,6 +20,9 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         bits++;
     }
     struct keyspace *ks = mem_zalloc(sizeof *ks + count * sizeof ks->partitions[0]);
+    ks->pools = mem_zalloc(shards * sizeof *ks->pools);
+    ks->shards = shards;
+    policy_clock_init(&ks->clock, shards > 1 ? QUANTUM_MIN_SHARED : 1);
     ks->partitions_count = count;
     ks->partition_bits = bits;
     ks->locking = shards > 1;
@@ -26,6 +32,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         rng_system_bytes(&ks->seed, sizeof ks->seed);
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
+    ks->blocks = block_pool_create(true);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -37,6 +44,8 @@ void keyspace_destroy(struct keyspace *ks) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
             part_destroy(ks->partitions[i]);
         }
+        block_pool_destroy(ks->blocks);
+        mem_free(ks->pools);
         mem_free(ks);
     }
 }
@@ -260,7 +269,6 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         p->db[a] = p->db[b];
         p->db[b] = t;
         p->sweep_cursor[a] = p->sweep_cursor[b] = 0;
-        p->evict_cursor[a] = p->evict_cursor[b] = 0;
         if (p->watched.count > 0 && ks->on_touched) {
             ks->on_touched(p, a, NULL);
             ks->on_touched(p, b, NULL);
@@ -275,27 +283,76 @@ static bool within_memory(const struct keyspace *ks) {
     return max == 0 || (uint64_t)mem_used_bytes() <= max;
 }
 
+static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint32_t shards) {
+    ASSERT(shard < shards && shards == ks->shards);
+    return ks->partitions_count > shard ? (ks->partitions_count - shard + shards - 1) / shards
+                                        : 0; /* more shards than partitions */
+}
+
+enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
+
+/* Evicts the best candidate that is still there. `p` is locked, and unlocked here. */
+static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_pool *pool,
+                       int64_t now_ms) {
+    struct evict_candidate candidate;
+    bool evicted = false;
+    while (!evicted && evict_pool_take(pool, &candidate)) {
+        struct partition *where = ks->partitions[candidate.partition];
+        if (where != p) {
+            lock_release(&p->lock);
+            p = where;
+            lock_take(&p->lock);
+        }
+        evicted = part_evict(p, pool->policy, &candidate, now_ms);
+    }
+    lock_release(&p->lock);
+    return evicted;
+}
+
+/* Frees something: what is in the drain of the next of the shard's partitions, as it is dead
+ * already, or the best candidate of all of them, after a look at some of the next one's. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
+                                 int64_t now_ms) {
+    uint32_t owned = owned_partitions(ks, shard, shards);
+    struct evict_pool *pool = &ks->pools[shard];
+    uint32_t turn = pool->rotor++;
+    struct partition *p = ks->partitions[shard + turn % owned * shards];
+    enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
+    evict_pool_use(pool, policy);
+    lock_take(&p->lock);
+    if (part_drain_step(p)) {
+        lock_release(&p->lock);
+        return FREED_DRAINED;
+    }
+    if (!policy_of(policy)->evicts) {
+        lock_release(&p->lock);
+        return FREED_NOTHING;
+    }
+    if (part_sample(p, pool, now_ms)) {
+        lock_release(&p->lock);
+        return FREED_ENTRY;
+    }
+    return evict_best(ks, p, pool, now_ms) ? FREED_ENTRY : FREED_NOTHING;
+}
+
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit) {
-    ASSERT(shard < shards);
-    if (within_memory(ks)) {
-        return true;
-    }
-    uint32_t owned = ks->partitions_count > shard
-                         ? (ks->partitions_count - shard + shards - 1) / shards
-                         : 0; /* more shards than partitions */
-    uint32_t fruitless = 0;
-    /* What is in the drain goes first: it is dead already. */
-    for (uint32_t i = 0; i < limit && fruitless < owned; i++) {
-        uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
-        struct partition *p = ks->partitions[shard + turn % owned * shards];
-        lock_take(&p->lock);
-        bool freed = part_drain_step(p) || part_evict_one(p, now_ms);
-        lock_release(&p->lock);
+    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0;
+    for (uint32_t i = 0; i < limit && fruitless < owned && !within_memory(ks); i++) {
+        bool freed = free_something(ks, shard, shards, now_ms) != FREED_NOTHING;
         fruitless = freed ? 0 : fruitless + 1;
-        if (freed && within_memory(ks)) {
-            return true;
-        }
     }
     return within_memory(ks);
+}
+
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit) {
+    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0, evicted = 0, drained = 0;
+    while (evicted < limit && drained <= limit && fruitless < owned) {
+        enum freed freed = free_something(ks, shard, shards, now_ms);
+        evicted += freed == FREED_ENTRY;
+        drained += freed == FREED_DRAINED;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+    }
+    return evicted;
 }

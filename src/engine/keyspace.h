@@ -21,11 +21,14 @@ struct keyspace {
     uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
     uint32_t partition_bits;
     bool locking;               /* false with one shard: locks are elided */
+    struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples;
-    _Atomic uint32_t evict_rotor; /* spreads evictions over a shard's partitions */
-    _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
+    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    uint32_t shards;
+    struct evict_pool *pools; /* one a shard */
+    struct policy_clock clock;
     struct partition *partitions[];
 };
 
@@ -95,5 +98,11 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
  * `shard` owns (other shards do theirs). `used_bytes` is the process's. Returns true when memory is
  * within the limit afterwards (or there is none). Takes the locks itself. */
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
+                        uint32_t limit);
+/* Evicts up to `limit` entries of the least worth from the partitions that `shard` owns, whatever
+ * maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
+ * too few to be found (call again then). What is in the drain is freed on the way, in at most about
+ * as many steps, and is not counted. Takes the locks itself. */
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
                         uint32_t limit);
 #endif

@@ -39,7 +39,7 @@ void part_discard(struct partition *p, struct entry *e) {
     if (e && entry_has_pointer(e) && is_large(e)) {
         drain_add(p, NULL, e);
     } else {
-        entry_destroy(e);
+        entry_destroy(&p->heap, e);
     }
 }
 
@@ -61,7 +61,7 @@ bool part_drain_step(struct partition *p) {
     }
     if (empty) {
         table_destroy(item->table);
-        entry_destroy(item->entry);
+        entry_destroy(&p->heap, item->entry);
         list_remove(&item->link);
         mem_free(item);
         p->drain_count--;
@@ -78,7 +78,6 @@ void part_flush(struct partition *p, unsigned db) {
     drain_add(p, p->db[db], NULL);
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
-    p->evict_cursor[db] = 0;
     part_touched(p, db, NULL);
 }
 

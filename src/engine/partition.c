@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/keyspace.h"
 #include "engine/partition_internal.h"
+#include "engine/segment.h"
 
 struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owner) {
     struct partition *p = mem_alloc_aligned(64, sizeof *p);
@@ -20,6 +21,8 @@ struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owne
     p->owner = owner;
     p->rng.state = ks->seed + index;
     list_init(&p->drain);
+    heap_init(&p->heap, ks->blocks, ENTRY_GRANULE_BYTES, entry_bytes);
+    heap_init(&p->index_heap, ks->blocks, CACHE_LINE_BYTES, segment_own_bytes);
     return p;
 }
 
@@ -34,6 +37,8 @@ void part_destroy(struct partition *p) {
     while (part_drain_step(p)) {
     }
     lock_release(&p->lock);
+    heap_deinit(&p->heap);
+    heap_deinit(&p->index_heap);
     hmap_free(&p->watched);
     hmap_free(&p->loads);
     mem_free(p);
@@ -48,7 +53,8 @@ static inline void part_assert(const struct partition *p, unsigned db) {
 
 static struct table *ensure_table(struct partition *p, unsigned db) {
     if (UNLIKELY(!p->db[db])) {
-        p->db[db] = table_create(p->ks->seed, p->ks->partition_bits);
+        struct table_heaps heaps = {&p->heap, &p->index_heap};
+        p->db[db] = table_create(heaps, p->ks->seed, p->ks->partition_bits);
     }
     return p->db[db];
 }
@@ -60,8 +66,11 @@ static inline struct table_ref find_ref(const struct partition *p, unsigned db,
 }
 
 static inline void touch_slot(struct partition *p, struct table_ref ref) {
+    uint64_t tick = part_clock(p, false);
     uint16_t bits = table_policy(ref);
-    uint16_t touched = part_policy(p)->touch(bits, part_now_s(p), &p->rng);
+    uint16_t touched = part_policy(p)->is_lfu
+                           ? policy_lfu_touch(bits, part_now_s(p), &p->rng)
+                           : policy_lru_touch(&p->ks->clock, bits, tick);
     if (touched != bits) {
         table_set_policy(ref, touched);
     }
@@ -69,7 +78,10 @@ static inline void touch_slot(struct partition *p, struct table_ref ref) {
 
 static struct table_ref insert(struct partition *p, unsigned db, const struct key *key,
                                struct entry *e) {
-    return table_insert(ensure_table(p, db), key, e, part_policy(p)->fresh(part_now_s(p)));
+    uint64_t tick = part_clock(p, true);
+    uint16_t bits = part_policy(p)->is_lfu ? policy_lfu_fresh(part_now_s(p))
+                                           : policy_clock_stamp(tick);
+    return table_insert(ensure_table(p, db), key, e, bits);
 }
 
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
@@ -167,7 +179,7 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
         return;
     }
     struct entry *e =
-        entry_create_string(key->bytes, value, expire_ms, (struct entry_origin){0, 0});
+        entry_create_string(&p->heap, key->bytes, value, expire_ms, (struct entry_origin){0, 0});
     if (ref.slot) {
         part_discard(p, table_replace(p->db[db], ref, e));
         touch_slot(p, ref);
@@ -186,26 +198,30 @@ void part_update_string(struct partition *p, unsigned db, const struct key *key,
     ASSERT(entry_type(e) == VALUE_STRING);
     if (!entry_set_string(e, value)) {
         struct entry *fresh =
-            entry_create_string(key->bytes, value, entry_expire_ms(e), entry_origin(e));
+            entry_create_string(&p->heap, key->bytes, value, entry_expire_ms(e), entry_origin(e));
         part_discard(p, table_replace(p->db[db], ref, fresh));
     }
     touch_slot(p, ref);
     part_touched(p, db, key);
 }
 
+static struct entry *empty_string(struct partition *p, const struct key *key) {
+    const struct entry_origin none = {0, 0};
+    return entry_create_string(&p->heap, key->bytes, SLICE(""), EXPIRE_NEVER, none);
+}
+
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
                          int64_t now_ms) {
     part_assert(p, db);
     struct table_ref ref = find_live(p, db, key, now_ms);
-    const struct entry_origin none = {0, 0};
     if (ref.slot && entry_type(table_entry(ref)) == VALUE_ABSENT) {
-        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         part_discard(p, table_replace(p->db[db], ref, empty));
     } else if (!ref.slot) {
-        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         ref = insert(p, db, key, empty);
     }
-    struct entry *e = entry_resize_string(table_entry(ref), len);
+    struct entry *e = entry_resize_string(&p->heap, table_entry(ref), len);
     table_update(p->db[db], ref, e);
     touch_slot(p, ref);
     part_touched(p, db, key);
@@ -227,15 +243,18 @@ bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_
     return was_key;
 }
 
-struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
-    part_assert(p, db);
-    struct table_ref ref = find_key(p, db, key, now_ms);
+bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms) {
+    part_assert(from.partition, from.db);
+    struct table_ref ref = find_key(from.partition, from.db, from.key, now_ms);
     if (!ref.slot) {
-        return NULL;
+        return false;
     }
-    struct entry *e = table_remove(p->db[db], key, ref);
-    part_touched(p, db, key);
-    return e;
+    struct entry *e = table_remove(from.partition->db[from.db], from.key, ref);
+    part_touched(from.partition, from.db, from.key);
+    e = entry_move(&from.partition->heap, &to.partition->heap, e, to.key->bytes,
+                   entry_expire_ms(e));
+    part_put(to.partition, to.db, to.key, e);
+    return true;
 }
 
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
@@ -247,7 +266,7 @@ bool part_set_expire(struct partition *p, unsigned db, const struct key *key, in
     }
     struct entry *e = table_entry(ref);
     if (!entry_set_expire(e, expire_ms)) {
-        e = entry_move(e, key->bytes, expire_ms);
+        e = entry_move(&p->heap, &p->heap, e, key->bytes, expire_ms);
     }
     table_update(p->db[db], ref, e);
     part_touched(p, db, key);
@@ -267,7 +286,8 @@ uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, in
     if (!ref.slot || part_policy(p)->is_lfu) {
         return 0;
     }
-    return policy_lru_idle_s(table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
+    return policy_clock_idle_s(&p->ks->clock, table_policy(ref),
+                               MAX(now_ms / 1000, part_now_s(p)));
 }
 
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
@@ -285,8 +305,8 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
     struct table_ref ref = find_ref(p, db, key);
     ASSERT(ref.slot);
     if (!part_policy(p)->is_lfu) {
-        int64_t idle = MIN(idle_s, TABLE_POLICY_MAX);
-        table_set_policy(ref, policy_lru_fresh(MAX(now_ms / 1000, part_now_s(p)) - idle));
+        table_set_policy(ref, policy_clock_stamp_of_idle(&p->ks->clock, idle_s,
+                                                         MAX(now_ms / 1000, part_now_s(p))));
     }
 }
 

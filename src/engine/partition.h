@@ -9,7 +9,9 @@
 #include "ds/hmap.h"
 #include "ds/list.h"
 #include "engine/entry.h"
+#include "engine/evict_pool.h"
 #include "engine/hash.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
 #include "engine/table.h"
 
@@ -20,6 +22,7 @@ enum {
     DRAIN_BLOB_BYTES = 1024 * 1024, /* a string this large is freed by maintenance */
     EVICT_BUCKETS_MAX = 4096,       /* looked at for one eviction */
     EVICT_SAMPLES_MAX = 64,
+    CLOCK_STEP_MAX = 256, /* accesses between two looks at the logical clock */
 };
 
 /* The state the store's coherence stands on (STORE.md section 3): bumped when a key under it is
@@ -31,6 +34,7 @@ struct fence {
 
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
+    _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
 };
 
 struct keyspace;
@@ -45,6 +49,7 @@ struct partition {
     uint32_t index;
     uint32_t owner; /* shard that maintains it */
     struct keyspace *ks;
+    struct heap heap, index_heap;    /* of all keys' entries, and of the tables' segments */
     struct table *db[DATABASES_MAX]; /* made on first use; swapped by SWAPDB */
     struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
     struct hmap loads;               /* loads in flight: the shard layer's nodes */
@@ -52,8 +57,15 @@ struct partition {
     struct list drain; /* detached values and tables being freed in slices */
     uint64_t drain_count;
     uint64_t sweep_cursor[DATABASES_MAX];
-    uint64_t evict_cursor[DATABASES_MAX];
     uint32_t sweep_db; /* where the sweep goes on */
+    uint32_t hand_db;  /* and the hand of eviction */
+    struct table_hand hand;
+    /* What is counted for the logical clock. */
+    uint32_t step, step_left; /* events until part_clock_move */
+    uint32_t inserted;        /* in this step */
+    uint32_t events;          /* since the last tick made here, without this step's */
+    int64_t second;           /* seen last */
+    uint64_t kept_tick;       /* stamps were kept from wrapping until then */
     struct rng rng;
     struct partition_stats stats;
 };
@@ -75,7 +87,8 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
 /* part_find without VALUE_ABSENT, without statistics of hits and policy update. */
 struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 
-/* Stores `e` (taken over) under its key, replacing what was there. Watchers are told. */
+/* Stores `e` (taken over, made in the partition's heap) under its key, replacing what was there.
+ * Watchers are told. */
 void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e);
 /* SET's fast way: reuses the old entry's memory where the new value fits. */
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
@@ -90,8 +103,14 @@ char *part_resize_string(struct partition *p, unsigned db, const struct key *key
 /* False when there was nothing (live); a VALUE_ABSENT entry is dropped and counts as nothing. Large
  * values are handed to the drain. Watchers are told. */
 bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
-/* Takes the live entry out without destroying it (RENAME, MOVE): NULL when there is none. */
-struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* Moves the live key `from` with its TTL to where `to` says, replacing what was there; all of the
+ * places locked. False: there is no such key. Watchers of both are told. */
+struct key_place {
+    struct partition *partition;
+    unsigned db;
+    const struct key *key;
+};
+bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms);
 /* Sets or clears (EXPIRE_NEVER) the TTL of a live key; the entry may move. False when not there.
  * Watchers are told. */
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
@@ -104,7 +123,7 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (modulo 4096) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
+ * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
  * the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
@@ -120,9 +139,17 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */
 bool part_drain_step(struct partition *p);
-/* Evicts one entry by the keyspace's policy; false when none may be evicted, or none that may was
- * among the next EVICT_BUCKETS_MAX buckets (call again then). */
-bool part_evict_one(struct partition *p, int64_t now_ms);
+/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
+ * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
+ * pointer stays valid. */
+uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
+/* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
+ * few candidates, and offers them to the pool. True: one was expired and has been removed, which is
+ * as good as an eviction. */
+bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms);
+/* Evicts a candidate of this partition. False: it is not there any more, or was used. */
+bool part_evict(struct partition *p, enum evict_policy policy,
+                const struct evict_candidate *candidate, int64_t now_ms);
 
 /* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {

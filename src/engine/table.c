@@ -20,14 +20,17 @@ enum { PREFETCH_LINES_MAX = 4 };
 #define CURSOR_MASK          ((1ull << TABLE_CURSOR_BITS) - 1)
 #define HASH_OF_CURSOR_SHIFT (64 - TABLE_CURSOR_BITS)
 
-struct table *table_create(uint64_t seed, unsigned prefix_bits) {
-    return table_create_with_hash(seed, prefix_bits, NULL);
+struct table *table_create(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits) {
+    return table_create_with_hash(heaps, seed, prefix_bits, NULL);
 }
 
-struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash) {
+struct table *table_create_with_hash(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits,
+                                     table_hash_fn hash) {
     ASSERT(prefix_bits <= TABLE_PREFIX_BITS_MAX);
     struct table *t = mem_zalloc(sizeof *t);
-    struct segment *s = segment_create(0, 0);
+    struct segment *s = segment_create(heaps.index, 0, 0);
+    s->home = t;
+    t->heaps = heaps;
     t->seed = seed;
     t->hash = hash;
     t->prefix_bits = (uint8_t)prefix_bits;
@@ -40,13 +43,13 @@ struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_
 }
 
 static void destroy_entry(void *arg, struct entry *e) {
-    (void)arg;
-    entry_destroy(e);
+    const struct table *t = arg;
+    entry_destroy(t->heaps.entries, e);
 }
 
 void table_destroy(struct table *t) {
     if (t) {
-        bool empty = table_drain(t, UINT64_MAX, destroy_entry, NULL);
+        bool empty = table_drain(t, UINT64_MAX, destroy_entry, t);
         ASSERT(empty && t->count == 0);
         mem_free(t);
     }
@@ -273,6 +276,37 @@ struct entry *table_remove(struct table *t, const struct key *key, struct table_
     return e;
 }
 
+/* --- moving --- */
+
+bool table_move_entry(struct table *t, const struct key *key, struct entry *from,
+                      struct entry *to) {
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    struct table_ref ref = table_find(t, key);
+    if (!ref.slot || slot_entry(*ref.slot) != from) {
+        return false;
+    }
+    *ref.slot = (*ref.slot & ~SLOT_POINTER_MASK) | (uint64_t)(uintptr_t)to;
+    return true;
+}
+
+bool table_move_segment(void *arg, void *from, void *to) {
+    (void)arg;
+    struct segment *s = to;
+    struct table *t = s->home;
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    unsigned spare = t->depth - s->depth;
+    uint64_t first = directory_index(t, s->hash) >> spare << spare;
+    ASSERT(word_segment(t->directory[first]) == from);
+    for (uint64_t i = 0; i < 1ull << spare; i++) {
+        t->directory[first + i] = word_make(s);
+    }
+    return true;
+}
+
 /* --- walking --- */
 
 struct visit {
@@ -354,6 +388,39 @@ struct table_ref table_next(const struct table *t, struct table_iter *it) {
     return (struct table_ref){NULL};
 }
 
+static struct segment *hand_segment(const struct table *t, const struct table_hand *hand) {
+    return word_segment(t->directory[(hand->at >> 1) >> (63 - t->depth)]);
+}
+
+struct table_hand table_hand_random(const struct table *t, struct rng *rng) {
+    struct table_hand hand = {.at = rng_next(rng)};
+    struct segment *s = hand_segment(t, &hand);
+    hand.line = (uint32_t)rng_below(rng, s->main_count + s->stash_count + s->extra_lines);
+    return hand;
+}
+
+uint64_t *table_line(const struct table *t, const struct table_hand *hand) {
+    struct segment *s = hand_segment(t, hand);
+    uint32_t own = (uint32_t)s->main_count + s->stash_count;
+    if (hand->line >= own + s->extra_lines) {
+        return NULL;
+    }
+    struct bucket *b =
+        hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
+    return b->slots;
+}
+
+bool table_hand_move(const struct table *t, struct table_hand *hand) {
+    struct segment *s = hand_segment(t, hand);
+    if (++hand->line < (uint32_t)s->main_count + s->stash_count + s->extra_lines) {
+        return true;
+    }
+    uint64_t range = s->depth ? 1ull << (64 - s->depth) : 0; /* 0: all there is */
+    uint64_t next = range ? (hand->at & ~(range - 1)) + range : 0;
+    *hand = (struct table_hand){.at = next};
+    return next != 0;
+}
+
 /* Draws of one slot before the table is walked from where the last one fell. */
 enum { RANDOM_TRIES_MAX = 64 };
 
@@ -395,7 +462,7 @@ bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct e
             }
         }
         t->drained += 1ull << (t->depth - word_depth(word));
-        segment_destroy(s);
+        segment_destroy(t->heaps.index, s);
     }
     if (t->drained < words) {
         return false;

@@ -31,6 +31,7 @@ enum {
     TABLE_POSITION_BITS = 24,
     TABLE_PREFIX_BITS_MAX = 9, /* prefix + depth + position are within the cursor */
     TABLE_POLICY_MAX = 4095,   /* 12 bits */
+    TABLE_LINE_BYTES = 64,
 };
 
 #define TABLE_SLOT_VOLATILE (1ull << 61) /* the entry has a TTL */
@@ -48,14 +49,21 @@ struct table_ref {
     uint64_t *slot; /* NULL = not found */
 };
 
+/* Where the table's entries lie, and its segments: NULL = in mem_alloc's memory. The heaps outlive
+ * the table. */
+struct table_heaps {
+    struct heap *entries, *index;
+};
+
 /* Another hash than hash_bytes, for tests that make keys collide. */
 typedef uint64_t (*table_hash_fn)(uint64_t seed, const void *ptr, size_t len);
 
 /* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's),
  * at most TABLE_PREFIX_BITS_MAX. Keys' hashes are hash_bytes with `seed`: the table computes them
  * again when a segment grows. */
-struct table *table_create(uint64_t seed, unsigned prefix_bits);
-struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash);
+struct table *table_create(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits);
+struct table *table_create_with_hash(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits,
+                                     table_hash_fn hash);
 /* A key with its hash as this table wants it. */
 struct key table_key(const struct table *t, struct slice bytes);
 /* Destroys the entries too. Takes NULL. */
@@ -87,6 +95,12 @@ void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
 
+/* The heaps' compaction (heap.h). An entry with this key was copied from `from` to `to`: false when
+ * the table holds no entry at `from`. */
+bool table_move_entry(struct table *t, const struct key *key, struct entry *from, struct entry *to);
+/* A segment of some table was copied: the table is told (a heap_move_fn, `arg` unused). */
+bool table_move_segment(void *arg, void *from, void *to);
+
 /* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the
  * entry its tags suggest, or the next bucket where the entry must be there; then the rest of the
  * entry. Each stage reads what the one before has asked for. Hints only; never touch what is not
@@ -106,6 +120,19 @@ struct table_iter {
     uint64_t at, sub;
 };
 struct table_ref table_next(const struct table *t, struct table_iter *it);
+/* The lines of slots in the order of their segments, no entry touched: for a hand that goes round
+ * while the table changes. What moves meanwhile may be passed over, or seen twice. All zero
+ * starts. */
+struct table_hand {
+    uint64_t at; /* hash bits behind the prefix, leading: a segment */
+    uint32_t line;
+};
+/* A hand anywhere, with roughly equal probability. */
+struct table_hand table_hand_random(const struct table *t, struct rng *rng);
+/* The slots of the line under the hand, BUCKET_SLOTS, vacant ones 0; NULL when there is none. */
+uint64_t *table_line(const struct table *t, const struct table_hand *hand);
+/* To the next line. False: that was the last, and the hand is at the first. */
+bool table_hand_move(const struct table *t, struct table_hand *hand);
 /* A random entry (any), not empty tables only; probability roughly equal. */
 struct table_ref table_random(const struct table *t, struct rng *rng);
 /* Takes entries out of a table that nobody will look into any more, whole segments until at least

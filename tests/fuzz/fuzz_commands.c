@@ -434,6 +434,7 @@ static void maintain(struct world *w, uint32_t index, uint32_t buckets) {
     struct partition *p = w->ks->partitions[index % w->ks->partitions_count];
     lock_take(&p->lock);
     part_maintain(p, w->env.now_ms, buckets);
+    part_compact(p, 0, buckets * 8);
     lock_release(&p->lock);
 }
 
@@ -444,6 +445,8 @@ static void check_tables(struct world *w) {
                 table_check(w->ks->partitions[i]->db[db]);
             }
         }
+        heap_check(&w->ks->partitions[i]->heap);
+        heap_check(&w->ks->partitions[i]->index_heap);
     }
 }
 

@@ -190,10 +190,7 @@ static struct evicted run_policy(enum evict_policy policy) {
     }
     unsigned wanted = policy >= EVICT_VOLATILE_LRU ? KEYS / 4 : KEYS / 2;
     for (unsigned i = 0; i < wanted; i++) {
-        struct partition *p = ks->partitions[i % ks->partitions_count];
-        lock_take(&p->lock);
-        assert_int_equal(part_evict_one(p, 0), policy != EVICT_NONE);
-        lock_release(&p->lock);
+        assert_int_equal(keyspace_evict(ks, 0, 1, 0, 1), policy != EVICT_NONE);
     }
     struct evicted sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
@@ -255,18 +252,24 @@ static void test_evict_expired_first(void **state) {
     for (unsigned n = 0; n < 80; n++) {
         set(ks, 0, n, n < 8 ? 100 : EXPIRE_NEVER);
     }
+    uint64_t keys, with_expiry, evicted = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct partition *p = ks->partitions[i];
+        struct evict_pool pool = {.policy = EVICT_ALL_LRU};
         lock_take(&p->lock);
         while (p->db[0] && table_count_volatile(p->db[0])) {
-            assert_true(part_evict_one(p, 100));
+            assert_true(part_sample(p, &pool, 100));
         }
-        assert_int_equal(p->stats.evicted, 0);
+        assert_false(part_sample(p, &pool, 100));
         lock_release(&p->lock);
     }
-    uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, 72);
+    assert_int_equal(with_expiry, 0);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        evicted += ks->partitions[i]->stats.evicted;
+    }
+    assert_int_equal(evicted, 0);
     keyspace_destroy(ks);
 }
 
@@ -307,6 +310,32 @@ static void test_make_room(void **state) {
     }
     keyspace_destroy(ks);
     mem_thread_unregister();
+}
+
+static void test_evict_whatever_the_limit(void **state) {
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    assert_int_equal(keyspace_evict(ks, 0, 2, 1, 7), 0); /* noeviction */
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LRU});
+    assert_int_equal(keyspace_evict(ks, 0, 2, 1, 7), 7);
+    uint64_t evicted = 0, bytes = 0, left = 0;
+    const size_t value = strlen("value of a length that counts in memory");
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        const struct partition *p = ks->partitions[i];
+        evicted += p->stats.evicted;
+        bytes += p->stats.evicted_bytes;
+        left += table_count(p->db[0]);
+        assert_true(p->owner == 0 || p->stats.evicted == 0);
+    }
+    assert_int_equal(evicted, 7);
+    assert_in_range(bytes, 7 * (strlen("key:0") + value), 7 * (strlen("key:7999") + value));
+    assert_int_equal(left, KEYS - 7);
+    uint32_t rest = keyspace_evict(ks, 0, 2, 1, UINT32_MAX) + keyspace_evict(ks, 1, 2, 1, KEYS);
+    assert_int_equal(rest, KEYS - 7);
+    assert_int_equal(keyspace_evict(ks, 1, 2, 1, 1), 0);
+    keyspace_destroy(ks);
 }
 
 /* FLUSHALL's memory comes back before anything alive is evicted. */
@@ -406,6 +435,7 @@ int main(void) {
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_evict_whatever_the_limit),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),
     };
