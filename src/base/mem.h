@@ -23,6 +23,14 @@ size_t mem_size(const void *ptr);
 /* What an allocation of `size_bytes` would really take. */
 size_t mem_good_size(size_t size_bytes);
 
+/* Defragmentation (mem_slab.c): whether the allocator can tell; whether `ptr` lies in a slab that is
+ * emptier than others of its size, so that moving it helps; moves the first `size_bytes` (not 0, at
+ * least what is used of it) and frees `ptr`. `align`: a power of two, at least 8. Where memory ran
+ * out, or nothing is to be gained, the old address is returned. */
+bool mem_knows_slabs(void);
+bool mem_is_sparse(const void *ptr);
+void *mem_move(void *ptr, size_t size_bytes, size_t align) __attribute__((returns_nonnull));
+
 /* Address space of `size_bytes`, aligned to `align` bytes (both multiples of the page size), zeroed
  * and without memory until it is touched. Never NULL. Not in mem_used_bytes: what is made of it is
  * counted by mem_count. */

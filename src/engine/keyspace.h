@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/hash.h"
+#include "base/mem.h"
 #include "engine/partition.h"
 #include "engine/policy.h"
 
@@ -15,6 +16,17 @@ struct keyspace_params {
     enum evict_policy policy;
     uint32_t samples; /* maxmemory-samples */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
+};
+
+/* Rounds of defragmentation over the values of all partitions. */
+struct defrag_rounds {
+    _Atomic uint32_t round; /* the one that is on, or was last */
+    _Atomic uint32_t left;  /* partitions that have not finished it */
+    /* keyspace_defrag_judge's: */
+    uint64_t waste_bytes; /* when it began */
+    int64_t next_ms;      /* of the next one, if as much is wasted then */
+    int64_t rest_ms;      /* between the two, doubled each time */
+    bool always;          /* for tests, set before use: all values are moved */
 };
 
 struct keyspace {
@@ -32,6 +44,7 @@ struct keyspace {
     uint32_t shards;
     struct evict_pool *pools; /* one a shard */
     struct policy_clock clock;
+    struct defrag_rounds defrag;
     struct partition *partitions[];
 };
 
@@ -99,6 +112,10 @@ void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct m
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);
+/* Looks at what the allocator holds, and begins a round of defragmentation when that is worth it:
+ * its slabs are sparse, the last round is finished, and won something, or was long ago. True while a
+ * round is on. By one thread, every second or so. */
+bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats);
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
