@@ -7,7 +7,10 @@
 #include "base/mem.h"
 #include "ds/buf.h"
 
-enum { SAMPLES_DEFAULT = 5 };
+enum {
+    SAMPLES_DEFAULT = 5,
+    QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
+};
 
 struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn on_touched) {
     ASSERT(shards > 0);
@@ -17,6 +20,9 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         bits++;
     }
     struct keyspace *ks = mem_zalloc(sizeof *ks + count * sizeof ks->partitions[0]);
+    ks->pools = mem_zalloc(shards * sizeof *ks->pools);
+    ks->shards = shards;
+    policy_clock_init(&ks->clock, shards > 1 ? QUANTUM_MIN_SHARED : 1);
     ks->partitions_count = count;
     ks->partition_bits = bits;
     ks->locking = shards > 1;
@@ -40,6 +46,7 @@ void keyspace_destroy(struct keyspace *ks) {
             part_destroy(ks->partitions[i]);
         }
         block_pool_destroy(ks->blocks);
+        mem_free(ks->pools);
         mem_free(ks);
     }
 }
@@ -287,7 +294,6 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         p->db[a] = p->db[b];
         p->db[b] = t;
         p->sweep_cursor[a] = p->sweep_cursor[b] = 0;
-        p->evict_cursor[a] = p->evict_cursor[b] = 0;
         mrc_flush(&p->mrc, a);
         mrc_flush(&p->mrc, b);
         struct ttl_mean ttl = p->ttl[a];
@@ -314,24 +320,54 @@ bool keyspace_is_full(const struct keyspace *ks) {
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* Frees something in the next partition, whoever owns it: all keys are evicted alike, however
- * unevenly the shards are busy. What is in the drain goes first, as it is dead already. */
-static enum freed free_something(struct keyspace *ks, int64_t now_ms) {
-    uint32_t turn = atomic_fetch_add_explicit(&ks->evict_rotor, 1, memory_order_relaxed);
-    struct partition *p = ks->partitions[turn % ks->partitions_count];
-    lock_take(&p->lock);
-    enum freed freed = part_drain_step(p)          ? FREED_DRAINED
-                       : part_evict_one(p, now_ms) ? FREED_ENTRY
-                                                   : FREED_NOTHING;
+/* Evicts the best candidate that is still there. `p` is locked, and unlocked here. */
+static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_pool *pool,
+                       int64_t now_ms) {
+    struct evict_candidate candidate;
+    bool evicted = false;
+    while (!evicted && evict_pool_take(pool, &candidate)) {
+        struct partition *where = ks->partitions[candidate.partition];
+        if (where != p) {
+            lock_release(&p->lock);
+            p = where;
+            lock_take(&p->lock);
+        }
+        evicted = part_evict(p, pool->policy, &candidate, now_ms);
+    }
     lock_release(&p->lock);
-    return freed;
+    return evicted;
 }
 
-bool keyspace_shrink(struct keyspace *ks, int64_t now_ms, uint32_t limit) {
+/* Frees something: what is in the drain of the next partition, as it is dead already, or the best
+ * candidate of all of them, after a look at some of the next one's. Whoever owns it: all keys are
+ * evicted alike, however unevenly the shards are busy. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t now_ms) {
+    ASSERT(shard < ks->shards);
+    struct evict_pool *pool = &ks->pools[shard];
+    struct partition *p = ks->partitions[pool->rotor++ % ks->partitions_count];
+    enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
+    evict_pool_use(pool, policy);
+    lock_take(&p->lock);
+    if (part_drain_step(p)) {
+        lock_release(&p->lock);
+        return FREED_DRAINED;
+    }
+    if (!policy_of(policy)->evicts) {
+        lock_release(&p->lock);
+        return FREED_NOTHING;
+    }
+    if (part_sample(p, pool, now_ms)) {
+        lock_release(&p->lock);
+        return FREED_ENTRY;
+    }
+    return evict_best(ks, p, pool, now_ms) ? FREED_ENTRY : FREED_NOTHING;
+}
+
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     uint32_t most = ks->partitions_count, fruitless = 0;
     bool any = false;
     for (uint32_t i = 0; i < limit && fruitless < most && keyspace_is_full(ks); i++) {
-        enum freed freed = free_something(ks, now_ms);
+        enum freed freed = free_something(ks, shard, now_ms);
         i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
         any = any || freed != FREED_NOTHING;
@@ -355,10 +391,21 @@ static bool comes_down(struct keyspace *ks, bool freed) {
     return true;
 }
 
-bool keyspace_make_room(struct keyspace *ks, int64_t now_ms, uint32_t limit) {
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     if (!keyspace_is_full(ks)) {
         return true;
     }
-    bool freed = keyspace_shrink(ks, now_ms, limit);
+    bool freed = keyspace_shrink(ks, shard, now_ms, limit);
     return !keyspace_is_full(ks) || comes_down(ks, freed);
+}
+
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    uint32_t fruitless = 0, evicted = 0, drained = 0;
+    while (evicted < limit && drained <= limit && fruitless < ks->partitions_count) {
+        enum freed freed = free_something(ks, shard, now_ms);
+        evicted += freed == FREED_ENTRY;
+        drained += freed == FREED_DRAINED;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+    }
+    return evicted;
 }

@@ -28,8 +28,10 @@ struct keyspace {
     _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples;
     _Atomic bool estimate;
-    _Atomic uint32_t evict_rotor; /* spreads evictions over the partitions */
-    _Atomic int64_t now_s;        /* coarse, for the policy bytes: set by shards */
+    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    uint32_t shards;
+    struct evict_pool *pools; /* one a shard */
+    struct policy_clock clock;
     struct partition *partitions[];
 };
 
@@ -102,11 +104,15 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
 bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
 /* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
- * when there was nothing to free. Takes the locks itself. */
-bool keyspace_shrink(struct keyspace *ks, int64_t now_ms, uint32_t limit);
+ * when there was nothing to free. `shard` is the caller's. Takes the locks itself. */
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 /* The same before commands that grow are executed: true when they may be. That is when memory is
  * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
  * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
  * is faster than growth. */
-bool keyspace_make_room(struct keyspace *ks, int64_t now_ms, uint32_t limit);
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
+ * too few to be found (call again then). What is in the drain is freed on the way, in at most about
+ * as many steps, and is not counted. Takes the locks itself. */
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 #endif

@@ -1,30 +1,120 @@
-/* Eviction: finds the entry of least worth among a few of a partition's and removes it. Under the
- * partition's lock. */
+/* Eviction: a hand goes round the partition's tables, offers what it passes to the shard's pool
+ * (evict_pool.h), and takes out the candidate whose turn has come. It also makes stamps that would
+ * wrap as old as they may get (policy_clock.h). Under the partition's lock.
+ *
+ * 1. The hand reads slots, not entries; an entry is read to see if it expired (`samples` of those
+ *    with a TTL, prefetched), by the ttl policy, and when it goes.
+ * 2. `samples` is the number of buckets, cache lines, looked at for an eviction; of the ttl policy,
+ *    whose candidates' entries must be read, the number of candidates. */
+#include "base/mem.h"
 #include "engine/partition_internal.h"
 
-struct sample {
-    const struct policy *policy;
-    struct rng *rng;
-    int64_t now_ms, now_s;
-    uint32_t seen; /* candidates */
-    struct entry *victim;
-    uint64_t worth;
-    bool expired; /* the victim is: none can be better */
+enum {
+    SIZE_SAMPLES = 5,      /* members of a collection that are measured */
+    CLAMP_TICKS = 512,     /* the hand goes round at least once in as many ticks */
+    CLAMP_BUCKETS_MAX = 64 /* a step */
 };
 
-static void sample_entry(void *arg, struct entry *e, struct table_ref ref) {
-    struct sample *s = arg;
-    bool expires = table_is_volatile(ref);
-    if (s->expired || (s->policy->volatile_only && !expires)) {
-        return;
+struct sampling {
+    struct partition *p;
+    struct evict_pool *pool; /* NULL: stamps are made older, nothing else */
+    const struct policy *policy;
+    uint64_t tick;
+    uint32_t wanted, seen;
+    uint32_t volatile_count;
+    struct table_ref volatile_refs[EVICT_SAMPLES_MAX];
+};
+
+/* --- the hand --- */
+
+static bool has_candidates(const struct table *t, const struct policy *policy) {
+    return t && (policy->volatile_only ? table_count_volatile(t) : table_count(t)) > 0;
+}
+
+/* The line under the hand, which moves on; NULL when no database has any candidate. */
+static uint64_t *next_line(struct partition *p, const struct policy *policy,
+                           struct evict_candidate *place) {
+    for (unsigned i = 0; i <= DATABASES_MAX; i++) {
+        struct table *t = p->db[p->hand_db];
+        if (has_candidates(t, policy)) {
+            uint64_t *slots = table_line(t, &p->hand);
+            place->db = (uint8_t)p->hand_db;
+            place->at = p->hand;
+            if (!table_hand_move(t, &p->hand)) {
+                p->hand_db = (p->hand_db + 1) % DATABASES_MAX;
+            }
+            if (slots) {
+                return slots;
+            }
+        } else {
+            p->hand = (struct table_hand){0};
+            p->hand_db = (p->hand_db + 1) % DATABASES_MAX;
+        }
     }
-    s->seen++;
-    s->expired = expires && entry_is_expired(e, s->now_ms);
-    uint64_t worth = s->policy->worth(table_policy(ref), e, s->now_s, s->rng);
-    if (!s->victim || worth < s->worth || s->expired) {
-        s->victim = e;
-        s->worth = worth;
+    return NULL;
+}
+
+static uint64_t rank_of(const struct sampling *s, struct table_ref ref) {
+    return s->policy->at_random ? rng_next(&s->p->rng)
+           : s->policy->by_ttl  ? (uint64_t)entry_expire_ms(table_entry(ref))
+           : s->policy->is_lfu  ? policy_lfu_frequency(table_policy(ref), part_now_s(s->p))
+                                : policy_lru_rank(table_policy(ref), s->tick);
+}
+
+static void keep_stamp(const struct sampling *s, struct table_ref ref) {
+    uint16_t bits = table_policy(ref);
+    if (!s->policy->is_lfu && policy_clock_age(s->tick, bits) > CLOCK_AGE_MAX) {
+        table_set_policy(ref, policy_clock_stamp(s->tick - CLOCK_AGE_MAX));
     }
+}
+
+static void sample_line(struct sampling *s, uint64_t *slots, struct evict_candidate *place) {
+    for (unsigned i = 0; i < BUCKET_SLOTS; i++) {
+        struct table_ref ref = {&slots[i]};
+        if (!slots[i]) {
+            continue;
+        }
+        keep_stamp(s, ref);
+        bool expires = table_is_volatile(ref);
+        if (!s->pool || (s->policy->volatile_only && !expires)) {
+            continue;
+        }
+        s->seen++;
+        if (expires && s->volatile_count < s->wanted) {
+            __builtin_prefetch(table_entry(ref));
+            s->volatile_refs[s->volatile_count++] = ref;
+        }
+        uint64_t rank = rank_of(s, ref);
+        if (evict_pool_wants(s->pool, rank)) {
+            place->rank = rank;
+            place->bits = table_policy(ref);
+            place->slot = (uint8_t)i;
+            evict_pool_add(s->pool, place);
+        }
+    }
+}
+
+static bool remove_one_expired(struct sampling *s, unsigned db, int64_t now_ms) {
+    for (uint32_t i = 0; i < s->volatile_count; i++) {
+        struct entry *e = table_entry(s->volatile_refs[i]);
+        if (entry_is_expired(e, now_ms)) {
+            struct key key = table_key(s->p->db[db], entry_key(e));
+            part_remove_expired(s->p, db, &key, s->volatile_refs[i]);
+            return true;
+        }
+    }
+    s->volatile_count = 0;
+    return false;
+}
+
+static struct sampling sampling_of(struct partition *p, const struct policy *policy,
+                                   struct evict_pool *pool) {
+    uint32_t wanted = atomic_load_explicit(&p->ks->samples, memory_order_relaxed);
+    return (struct sampling){.p = p,
+                             .pool = pool,
+                             .policy = policy,
+                             .tick = policy_clock_tick(&p->ks->clock),
+                             .wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX)};
 }
 
 static uint64_t candidates(const struct partition *p, unsigned db, const struct policy *policy) {
@@ -32,9 +122,8 @@ static uint64_t candidates(const struct partition *p, unsigned db, const struct 
     return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
 }
 
-/* A database, by chance as likely as its share of the candidates; DATABASES_MAX when there are
- * none. */
-static unsigned pick_db(struct partition *p, const struct policy *policy) {
+/* Puts the hand anywhere, so that the line it comes to is by chance. */
+static void throw_hand(struct partition *p, const struct policy *policy) {
     uint64_t total = 0;
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
         total += candidates(p, db, policy);
@@ -43,46 +132,133 @@ static unsigned pick_db(struct partition *p, const struct policy *policy) {
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
         uint64_t here = candidates(p, db, policy);
         if (at < here) {
-            return db;
+            p->hand_db = db;
+            p->hand = table_hand_random(p->db[db], &p->rng);
+            return;
         }
         at -= here;
     }
-    return DATABASES_MAX;
 }
 
-static void evict(struct partition *p, unsigned db, const struct sample *s) {
-    struct key key = table_key(p->db[db], entry_key(s->victim));
-    struct table_ref ref = table_find(p->db[db], &key);
-    if (s->expired) {
+bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms) {
+    lock_assert_held(&p->lock);
+    struct sampling s = sampling_of(p, policy_of(pool->policy), pool);
+    struct evict_candidate place = {.partition = (uint16_t)p->index};
+    uint64_t *slots;
+    if (s.policy->at_random) {
+        pool->count = 0;
+        throw_hand(p, s.policy);
+        s.wanted = 1;
+    }
+    for (uint32_t lines = 0; lines < EVICT_BUCKETS_MAX; lines++) {
+        if (s.policy->by_ttl ? s.seen >= s.wanted : lines >= s.wanted && s.seen > 0) {
+            break;
+        }
+        slots = next_line(p, s.policy, &place);
+        if (!slots) {
+            break;
+        }
+        sample_line(&s, slots, &place);
+        if (remove_one_expired(&s, place.db, now_ms)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* --- one goes --- */
+/* Key and value of what is evicted, as a client would count them; a collection's memory. */
+static uint64_t logical_bytes(const struct entry *e) {
+    switch (entry_type(e)) {
+    case VALUE_STRING:
+        return entry_key(e).len + entry_string(e).len;
+    case VALUE_ABSENT:
+        return entry_key(e).len;
+    default:
+        return entry_memory_bytes(e, SIZE_SAMPLES);
+    }
+}
+
+static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_t now_ms) {
+    struct key key = table_key(p->db[db], entry_key(table_entry(ref)));
+    if (table_is_volatile(ref) && entry_is_expired(table_entry(ref), now_ms)) {
         part_remove_expired(p, db, &key, ref);
         return;
     }
     struct entry *e = table_remove(p->db[db], &key, ref);
     if (entry_type(e) != VALUE_ABSENT) {
         part_count(&p->stats.evicted);
+        part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
     }
     part_discard(p, e);
 }
 
-bool part_evict_one(struct partition *p, int64_t now_ms) {
+bool part_evict(struct partition *p, enum evict_policy policy, const struct evict_candidate *c,
+                int64_t now_ms) {
     lock_assert_held(&p->lock);
-    const struct policy *policy = part_policy(p);
-    unsigned db = policy->evicts ? pick_db(p, policy) : DATABASES_MAX;
-    if (db == DATABASES_MAX) {
+    ASSERT(c->partition == p->index);
+    struct sampling s = sampling_of(p, policy_of(policy), NULL);
+    struct table *t = p->db[c->db];
+    uint64_t *slots = t ? table_line(t, &c->at) : NULL;
+    if (!slots || !slots[c->slot]) {
         return false;
     }
-    struct sample s = {.policy = policy,
-                       .rng = &p->rng,
-                       .now_ms = now_ms,
-                       .now_s = MAX(now_ms / 1000, part_now_s(p))};
-    uint32_t wanted = atomic_load_explicit(&p->ks->samples, memory_order_relaxed);
-    wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX);
-    for (uint32_t i = 0; i < EVICT_BUCKETS_MAX && s.seen < wanted && !s.expired; i++) {
-        p->evict_cursor[db] = table_scan(p->db[db], p->evict_cursor[db], sample_entry, &s);
+    struct table_ref ref = {&slots[c->slot]};
+    if (table_policy(ref) != c->bits || (s.policy->volatile_only && !table_is_volatile(ref)) ||
+        (s.policy->by_ttl && rank_of(&s, ref) != c->rank)) {
+        return false;
     }
-    if (s.victim) {
-        evict(p, db, &s);
+    if (!s.policy->is_lfu) {
+        policy_clock_evicted(&p->ks->clock, c->bits, part_now_s(p));
     }
-    return s.victim != NULL;
+    evict(p, c->db, ref, now_ms);
+    return true;
+}
+
+/* --- the clock --- */
+
+/* Moves the hand as far as the ticks since the last call demand, to clamp what it passes. */
+static void keep_stamps(struct partition *p) {
+    struct sampling s = sampling_of(p, part_policy(p), NULL);
+    struct evict_candidate place;
+    uint64_t lines = 0;
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        lines += p->db[db] ? table_index_bytes(p->db[db]) / TABLE_LINE_BYTES : 0;
+    }
+    uint64_t due = (s.tick - p->kept_tick) * lines / CLAMP_TICKS;
+    if (due > 0 || lines == 0) {
+        p->kept_tick = s.tick;
+    }
+    static const struct policy all = {0};
+    for (due = MIN(due, CLAMP_BUCKETS_MAX); due > 0; due--) {
+        uint64_t *slots = next_line(p, &all, &place);
+        if (!slots) {
+            break;
+        }
+        sample_line(&s, slots, &place);
+    }
+}
+
+void part_clock_move(struct partition *p) {
+    struct policy_clock *c = &p->ks->clock;
+    int64_t now_s = part_now_s(p);
+    if (p->second != now_s) {
+        p->second = now_s;
+        policy_clock_second(c, now_s);
+    }
+    uint32_t quantum = atomic_load_explicit(&c->quantum, memory_order_relaxed);
+    bool quiet = policy_clock_is_quiet(c);
+    p->events += quiet ? p->inserted : p->step - p->step_left;
+    p->inserted = 0;
+    if (p->events >= quantum) {
+        uint64_t entries = 0;
+        for (unsigned db = 0; db < DATABASES_MAX; db++) {
+            entries += p->db[db] ? table_count(p->db[db]) : 0;
+        }
+        policy_clock_advance(c, p->events, now_s, entries * p->ks->partitions_count);
+        p->events = 0;
+    }
+    p->step = p->step_left = quiet ? CLOCK_STEP_MAX : MIN(quantum, CLOCK_STEP_MAX);
+    keep_stamps(p);
 }

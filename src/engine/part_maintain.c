@@ -78,7 +78,6 @@ void part_flush(struct partition *p, unsigned db) {
     drain_add(p, p->db[db], NULL);
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
-    p->evict_cursor[db] = 0;
     p->ttl[db] = (struct ttl_mean){0, 0};
     mrc_flush(&p->mrc, db);
     part_touched(p, db, NULL);

@@ -68,8 +68,11 @@ static inline struct table_ref find_ref(const struct partition *p, unsigned db,
 }
 
 static inline void touch_slot(struct partition *p, struct table_ref ref) {
+    uint64_t tick = part_clock(p, false);
     uint16_t bits = table_policy(ref);
-    uint16_t touched = part_policy(p)->touch(bits, part_now_s(p), &p->rng);
+    uint16_t touched = part_policy(p)->is_lfu
+                           ? policy_lfu_touch(bits, part_now_s(p), &p->rng)
+                           : policy_lru_touch(&p->ks->clock, bits, tick);
     if (touched != bits) {
         table_set_policy(ref, touched);
     }
@@ -77,7 +80,10 @@ static inline void touch_slot(struct partition *p, struct table_ref ref) {
 
 static struct table_ref insert(struct partition *p, unsigned db, const struct key *key,
                                struct entry *e) {
-    return table_insert(ensure_table(p, db), key, e, part_policy(p)->fresh(part_now_s(p)));
+    uint64_t tick = part_clock(p, true);
+    uint16_t bits = part_policy(p)->is_lfu ? policy_lfu_fresh(part_now_s(p))
+                                           : policy_clock_stamp(tick);
+    return table_insert(ensure_table(p, db), key, e, bits);
 }
 
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
@@ -318,7 +324,8 @@ uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, in
     if (!ref.slot || part_policy(p)->is_lfu) {
         return 0;
     }
-    return policy_lru_idle_s(table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
+    return policy_clock_idle_s(&p->ks->clock, table_policy(ref),
+                               MAX(now_ms / 1000, part_now_s(p)));
 }
 
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
@@ -336,8 +343,8 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
     struct table_ref ref = find_ref(p, db, key);
     ASSERT(ref.slot);
     if (!part_policy(p)->is_lfu) {
-        int64_t idle = MIN(idle_s, TABLE_POLICY_MAX);
-        table_set_policy(ref, policy_lru_fresh(MAX(now_ms / 1000, part_now_s(p)) - idle));
+        table_set_policy(ref, policy_clock_stamp_of_idle(&p->ks->clock, idle_s,
+                                                         MAX(now_ms / 1000, part_now_s(p))));
     }
 }
 

@@ -9,6 +9,7 @@
 #include "ds/hmap.h"
 #include "ds/list.h"
 #include "engine/entry.h"
+#include "engine/evict_pool.h"
 #include "engine/expire_pace.h"
 #include "engine/hash.h"
 #include "engine/heap.h"
@@ -23,6 +24,7 @@ enum {
     DRAIN_BLOB_BYTES = 1024 * 1024, /* a string this large is freed by maintenance */
     EVICT_BUCKETS_MAX = 4096,       /* looked at for one eviction */
     EVICT_SAMPLES_MAX = 64,
+    CLOCK_STEP_MAX = 256, /* accesses between two looks at the logical clock */
 };
 
 /* The state the store's coherence stands on (STORE.md section 3): bumped when a key under it is
@@ -34,6 +36,7 @@ struct fence {
 
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
+    _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
     _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
 };
 
@@ -63,8 +66,15 @@ struct partition {
     struct list drain; /* detached values and tables being freed in slices */
     uint64_t drain_count;
     uint64_t sweep_cursor[DATABASES_MAX];
-    uint64_t evict_cursor[DATABASES_MAX];
     uint32_t sweep_db; /* where the sweep goes on */
+    uint32_t hand_db;  /* and the hand of eviction */
+    struct table_hand hand;
+    /* What is counted for the logical clock. */
+    uint32_t step, step_left; /* events until part_clock_move */
+    uint32_t inserted;        /* in this step */
+    uint32_t events;          /* since the last tick made here, without this step's */
+    int64_t second;           /* seen last */
+    uint64_t kept_tick;       /* stamps were kept from wrapping until then */
     struct expire_pace pace;
     struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
@@ -125,7 +135,7 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (modulo 4096) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
+ * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
  * the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
@@ -148,9 +158,13 @@ bool part_drain_step(struct partition *p);
  * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
  * pointer stays valid. */
 uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
-/* Evicts one entry by the keyspace's policy; false when none may be evicted, or none that may was
- * among the next EVICT_BUCKETS_MAX buckets (call again then). */
-bool part_evict_one(struct partition *p, int64_t now_ms);
+/* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
+ * few candidates, and offers them to the pool. True: one was expired and has been removed, which is
+ * as good as an eviction. */
+bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms);
+/* Evicts a candidate of this partition. False: it is not there any more, or was used. */
+bool part_evict(struct partition *p, enum evict_policy policy,
+                const struct evict_candidate *candidate, int64_t now_ms);
 
 /* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {

@@ -11,9 +11,23 @@ static inline int64_t part_now_s(const struct partition *p) {
     return atomic_load_explicit(&p->ks->now_s, memory_order_relaxed);
 }
 /* One writer at a time, under the lock: no read-modify-write needed. */
-static inline void part_count(_Atomic uint64_t *counter) {
-    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+static inline void part_add(_Atomic uint64_t *counter, uint64_t by) {
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + by,
                           memory_order_relaxed);
+}
+static inline void part_count(_Atomic uint64_t *counter) {
+    part_add(counter, 1);
+}
+/* The logical clock is looked at: time may have passed, stamps may have to be kept from wrapping. */
+void part_clock_move(struct partition *p);
+/* Counts an event; the tick to stamp what it touches with. */
+static inline uint64_t part_clock(struct partition *p, bool insertion) {
+    p->inserted += insertion;
+    if (UNLIKELY(p->step_left == 0 || insertion || p->second != part_now_s(p))) {
+        part_clock_move(p);
+    }
+    p->step_left -= p->step_left > 0;
+    return policy_clock_tick(&p->ks->clock);
 }
 /* Tells watchers; `key` NULL = all of the database. */
 static inline void part_touched(struct partition *p, unsigned db, const struct key *key) {

@@ -40,7 +40,3 @@ uint16_t policy_lfu_touch(uint16_t bits, int64_t now_s, struct rng *rng) {
     }
     return policy_lfu_bits(counter, now_s);
 }
-
-uint64_t policy_lfu_worth(uint16_t bits, const struct entry *e, int64_t now_s, struct rng *rng) {
-    return policy_lfu_frequency(bits, now_s);
-}

@@ -388,6 +388,39 @@ struct table_ref table_next(const struct table *t, struct table_iter *it) {
     return (struct table_ref){NULL};
 }
 
+static struct segment *hand_segment(const struct table *t, const struct table_hand *hand) {
+    return word_segment(t->directory[(hand->at >> 1) >> (63 - t->depth)]);
+}
+
+struct table_hand table_hand_random(const struct table *t, struct rng *rng) {
+    struct table_hand hand = {.at = rng_next(rng)};
+    struct segment *s = hand_segment(t, &hand);
+    hand.line = (uint32_t)rng_below(rng, s->main_count + s->stash_count + s->extra_lines);
+    return hand;
+}
+
+uint64_t *table_line(const struct table *t, const struct table_hand *hand) {
+    struct segment *s = hand_segment(t, hand);
+    uint32_t own = (uint32_t)s->main_count + s->stash_count;
+    if (hand->line >= own + s->extra_lines) {
+        return NULL;
+    }
+    struct bucket *b =
+        hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
+    return b->slots;
+}
+
+bool table_hand_move(const struct table *t, struct table_hand *hand) {
+    struct segment *s = hand_segment(t, hand);
+    if (++hand->line < (uint32_t)s->main_count + s->stash_count + s->extra_lines) {
+        return true;
+    }
+    uint64_t range = s->depth ? 1ull << (64 - s->depth) : 0; /* 0: all there is */
+    uint64_t next = range ? (hand->at & ~(range - 1)) + range : 0;
+    *hand = (struct table_hand){.at = next};
+    return next != 0;
+}
+
 /* Draws of one slot before the table is walked from where the last one fell. */
 enum { RANDOM_TRIES_MAX = 64 };
 

@@ -31,6 +31,7 @@ enum {
     TABLE_POSITION_BITS = 24,
     TABLE_PREFIX_BITS_MAX = 9, /* prefix + depth + position are within the cursor */
     TABLE_POLICY_MAX = 4095,   /* 12 bits */
+    TABLE_LINE_BYTES = 64,
 };
 
 #define TABLE_SLOT_VOLATILE (1ull << 61) /* the entry has a TTL */
@@ -119,6 +120,19 @@ struct table_iter {
     uint64_t at, sub;
 };
 struct table_ref table_next(const struct table *t, struct table_iter *it);
+/* The lines of slots in the order of their segments, no entry touched: for a hand that goes round
+ * while the table changes. What moves meanwhile may be passed over, or seen twice. All zero
+ * starts. */
+struct table_hand {
+    uint64_t at; /* hash bits behind the prefix, leading: a segment */
+    uint32_t line;
+};
+/* A hand anywhere, with roughly equal probability. */
+struct table_hand table_hand_random(const struct table *t, struct rng *rng);
+/* The slots of the line under the hand, BUCKET_SLOTS, vacant ones 0; NULL when there is none. */
+uint64_t *table_line(const struct table *t, const struct table_hand *hand);
+/* To the next line. False: that was the last, and the hand is at the first. */
+bool table_hand_move(const struct table *t, struct table_hand *hand);
 /* A random entry (any), not empty tables only; probability roughly equal. */
 struct table_ref table_random(const struct table *t, struct rng *rng);
 /* Takes entries out of a table that nobody will look into any more, whole segments until at least

@@ -120,6 +120,6 @@ void maintain_run(struct shard *sh) {
 }
 
 void maintain_evict(struct shard *sh) {
-    sh->evicting = keyspace_shrink(sh->env.ks, sh->env.now_ms, EVICT_A_BATCH_MAX) &&
+    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX) &&
                    keyspace_is_full(sh->env.ks);
 }

@@ -218,6 +218,16 @@ static void execute(struct shard *sh, struct request *r) {
 
 /* --- settle --- */
 
+/* Room in s->in for `more` bytes and for those the request is known to need beyond them: a large
+ * value is not moved at every doubling, and a client that only announces one gets little. */
+static void reserve_input(struct session *s, size_t more) {
+    size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
+    if (UNLIKELY(wants > have)) {
+        size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
+        buf_reserve(&s->in, more + MIN(wants - have, ahead));
+    }
+}
+
 /* Puts what was not executed into s->in and forgets the source. */
 static void keep_rest(struct session *s) {
     bool parked = s->state != SESSION_RUNNING;
@@ -227,7 +237,9 @@ static void keep_rest(struct session *s) {
     }
     if (s->src.ptr == s->in.ptr) {
         buf_consume(&s->in, from);
+        reserve_input(s, 0);
     } else if (from < s->src.len) {
+        reserve_input(s, s->src.len - from);
         buf_append(&s->in, s->src.ptr + from, s->src.len - from);
     }
     if (s->in.len == 0 && s->in.cap) {
@@ -314,7 +326,7 @@ void pipeline_run(struct shard *sh) {
     }
     if (count) {
         sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
-                             !keyspace_make_room(sh->env.ks, sh->env.now_ms, EVICT_A_BATCH_MAX);
+                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {

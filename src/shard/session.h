@@ -15,6 +15,8 @@ enum {
     OUTPUT_PAUSE_BYTES = 1 << 20,   /* past this unsent output a client's requests wait */
     OUTPUT_RESUME_BYTES = 256 << 10,
     INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
+    INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
+    INPUT_AHEAD_BYTES_MIN = 64 << 10,
     ARGS_KEEP_MAX = 1024,           /* larger argument arrays are freed after use */
     TIMERS_A_LOOP_MAX = 256,
     MESSAGES_A_LOOP_MAX = 1024,

@@ -97,7 +97,7 @@ static void summarize(struct report *r, const struct options *o, const struct cl
     if (r->server_busy >= 0 && r->sum.replies > 0) {
         /* A fixed number may be reached before main looks: then the rest of its window is idle. */
         r->server_ns = o->requests || o->fill ? (double)server_cpu_ns / (double)r->sum.replies
-                                   : r->server_busy * 1e9 / r->requests_per_s;
+                                              : r->server_busy * 1e9 / r->requests_per_s;
     }
     r->failed = r->failed || r->sum.counts.errors || r->sum.counts.wrong || r->sum.unanswered ||
                 r->sum.replies == 0 || (r->sum.counts.misses && !o->allow_miss);

@@ -234,8 +234,8 @@ static const char *contradiction(const struct options *o) {
         (o->op == OP_MSET || o->op == OP_PING || o->op == OP_INCR || o->op == OP_HSET)) {
         return "with memcached only get, set, del and mix";
     }
-    if (o->fill && ((o->op != OP_SET && o->op != OP_HSET && o->op != OP_DEL) || o->rate > 0 ||
-                    o->populate)) {
+    if (o->fill &&
+        ((o->op != OP_SET && o->op != OP_HSET && o->op != OP_DEL) || o->rate > 0 || o->populate)) {
         return "a fill is by set, hset or del, without a rate and without populating";
     }
     if (o->verify && o->value_bytes_min != o->value_bytes) {

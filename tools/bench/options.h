@@ -34,7 +34,7 @@ struct options {
     uint32_t pipeline; /* requests sent together and in flight a connection */
     uint64_t requests; /* 0: measure for `seconds` */
     double seconds, warmup_s;
-    double rate; /* requests a second in all; 0: closed loop */
+    double rate;              /* requests a second in all; 0: closed loop */
     uint64_t keys, first_key; /* how many, and the first one's number */
     uint32_t key_bytes;
     uint32_t value_bytes, value_bytes_min; /* the key's number decides; equal: all the same */
@@ -42,8 +42,8 @@ struct options {
     bool fill;                             /* each key once, and that is measured */
     enum options_order order;              /* of the fill */
     double share_low, share_high;          /* of the keys, for the fill: 0 to 1 is all */
-    uint32_t ttl_s;    /* 0: none */
-    uint32_t arena_mb; /* of formatted requests, a thread */
+    uint32_t ttl_s;                        /* 0: none */
+    uint32_t arena_mb;                     /* of formatted requests, a thread */
     uint64_t seed;
     int cpu; /* the first thread's core, the others follow; -1: not pinned */
     int server_pid;

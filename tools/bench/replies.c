@@ -38,8 +38,7 @@ static void end_reply(struct replies *r) {
 }
 
 static void begin_bulk(struct replies *r, struct reply_counts *counts, uint64_t len) {
-    r->bad_value =
-        kind_of_next(r) != REQUEST_GET || !requests_size_fits(r->requests->options, len);
+    r->bad_value = kind_of_next(r) != REQUEST_GET || !requests_size_fits(r->requests->options, len);
     if (r->bad_value) {
         note(r, counts, &counts->wrong);
     }

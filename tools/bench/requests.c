@@ -88,7 +88,8 @@ static char *put_key(const struct options *o, uint64_t number, char *out) {
     return put(out + o->key_bytes, "\r\n");
 }
 
-/* The size of the value of key `number`: its logarithm is even between the least and the largest. */
+/* The size of the value of key `number`: its logarithm is even between the least and the largest.
+ */
 static uint32_t value_size(const struct options *o, uint64_t number) {
     if (o->value_bytes_min == o->value_bytes) {
         return o->value_bytes;

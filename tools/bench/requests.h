@@ -8,7 +8,15 @@
 #include <stdint.h>
 #include "options.h"
 
-enum request_kind { REQUEST_GET, REQUEST_SET, REQUEST_INCR, REQUEST_PING, REQUEST_HSET, REQUEST_DEL, REQUEST_KINDS };
+enum request_kind {
+    REQUEST_GET,
+    REQUEST_SET,
+    REQUEST_INCR,
+    REQUEST_PING,
+    REQUEST_HSET,
+    REQUEST_DEL,
+    REQUEST_KINDS
+};
 
 /* What a good reply to one kind of request looks like. */
 struct reply_shape {

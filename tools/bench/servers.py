@@ -25,7 +25,7 @@ SETTLE_SECONDS_MAX = 60
 
 def add_arguments(parser, servers):
     """The options every benchmark has."""
-    parser.add_argument("--servers", default=servers, help="several by comma; the first is compared")
+    parser.add_argument("--servers", default=servers, help="by comma; the first is compared")
     parser.add_argument("--server-cpu", default="0", help="as for taskset: 0, 0-3")
     parser.add_argument("--client-cpu", default="1")
     parser.add_argument("--build", default=os.path.join(ROOT, "build"), help="meson's build folder")
@@ -54,7 +54,8 @@ def finish_arguments(args):
         if program and shutil.which(program):
             args.wanted.append(name)
         else:
-            args.missing.append(f"{name}: {os.path.basename(program or name)} is not there, left out")
+            args.missing.append(f"{name}: {os.path.basename(program or name)} is not there: left "
+                                "out")
 
 
 def free_port():

@@ -12,8 +12,8 @@
 enum { KEYS_MAX = 5000, FIRST = 100 };
 
 static void parse(struct options *o, const char *keys, const char *order, const char *share) {
-    char *arguments[] = {"loadgen",   "--op",          "set", "--keys",      (char *)keys,
-                         "--threads", "3",             "--fill", (char *)order, "--share",
+    char *arguments[] = {"loadgen",     "--op",        "set",    "--keys",      (char *)keys,
+                         "--threads",   "3",           "--fill", (char *)order, "--share",
                          (char *)share, "--first-key", "100"};
     assert_true(options_parse(o, ARRAY_COUNT(arguments), arguments));
 }

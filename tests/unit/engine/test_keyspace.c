@@ -190,10 +190,7 @@ static struct evicted run_policy(enum evict_policy policy) {
     }
     unsigned wanted = policy >= EVICT_VOLATILE_LRU ? KEYS / 4 : KEYS / 2;
     for (unsigned i = 0; i < wanted; i++) {
-        struct partition *p = ks->partitions[i % ks->partitions_count];
-        lock_take(&p->lock);
-        assert_int_equal(part_evict_one(p, 0), policy != EVICT_NONE);
-        lock_release(&p->lock);
+        assert_int_equal(keyspace_evict(ks, 0, 0, 1), policy != EVICT_NONE);
     }
     struct evicted sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
@@ -255,18 +252,24 @@ static void test_evict_expired_first(void **state) {
     for (unsigned n = 0; n < 80; n++) {
         set(ks, 0, n, n < 8 ? 100 : EXPIRE_NEVER);
     }
+    uint64_t keys, with_expiry, evicted = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct partition *p = ks->partitions[i];
+        struct evict_pool pool = {.policy = EVICT_ALL_LRU};
         lock_take(&p->lock);
         while (p->db[0] && table_count_volatile(p->db[0])) {
-            assert_true(part_evict_one(p, 100));
+            assert_true(part_sample(p, &pool, 100));
         }
-        assert_int_equal(p->stats.evicted, 0);
+        assert_false(part_sample(p, &pool, 100));
         lock_release(&p->lock);
     }
-    uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, 72);
+    assert_int_equal(with_expiry, 0);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        evicted += ks->partitions[i]->stats.evicted;
+    }
+    assert_int_equal(evicted, 0);
     keyspace_destroy(ks);
 }
 
@@ -279,36 +282,61 @@ static void test_make_room(void **state) {
     }
     uint64_t filled = (uint64_t)mem_used_bytes();
     struct keyspace_params params = {.policy = EVICT_ALL_LRU};
-    assert_true(keyspace_make_room(ks, 1, 100)); /* no limit */
+    assert_true(keyspace_make_room(ks, 0, 1, 100)); /* no limit */
     params.maxmemory_bytes = filled - (filled - before) / 4;
     params.policy = EVICT_NONE;
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 1, 100));
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
     params.policy = EVICT_VOLATILE_TTL; /* there are none */
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 1, 100));
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
     params.policy = EVICT_ALL_RANDOM;
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 1, 10)); /* a bounded step on the way down */
+    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* a bounded step on the way down */
     assert_true(keyspace_is_full(ks));
     uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, KEYS - 10);
-    assert_true(keyspace_make_room(ks, 1, KEYS));
+    assert_true(keyspace_make_room(ks, 0, 1, KEYS));
     assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         assert_true(ks->partitions[i]->stats.evicted > 0); /* whoever owns it */
     }
     params.maxmemory_bytes = 1; /* can't be reached: ends when nothing is left */
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 1, 2 * KEYS));
-    assert_false(keyspace_make_room(ks, 1, 2 * KEYS));
+    assert_true(keyspace_make_room(ks, 0, 1, 2 * KEYS));
+    assert_false(keyspace_make_room(ks, 0, 1, 2 * KEYS));
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct table *t = ks->partitions[i]->db[0];
         assert_int_equal(table_count(t), 0);
     }
     keyspace_destroy(ks);
     mem_thread_unregister();
+}
+
+static void test_evict_whatever_the_limit(void **state) {
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    assert_int_equal(keyspace_evict(ks, 0, 1, 7), 0); /* noeviction */
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LRU});
+    assert_int_equal(keyspace_evict(ks, 0, 1, 7), 7);
+    uint64_t evicted = 0, bytes = 0, left = 0;
+    const size_t value = strlen("value of a length that counts in memory");
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        const struct partition *p = ks->partitions[i];
+        evicted += p->stats.evicted;
+        bytes += p->stats.evicted_bytes;
+        left += table_count(p->db[0]);
+    }
+    assert_int_equal(evicted, 7);
+    assert_in_range(bytes, 7 * (strlen("key:0") + value), 7 * (strlen("key:7999") + value));
+    assert_int_equal(left, KEYS - 7);
+    uint32_t rest = keyspace_evict(ks, 0, 1, UINT32_MAX) + keyspace_evict(ks, 1, 1, KEYS);
+    assert_int_equal(rest, KEYS - 7);
+    assert_int_equal(keyspace_evict(ks, 1, 1, 1), 0);
+    keyspace_destroy(ks);
 }
 
 /* After maxmemory was lowered commands that grow are let through only while memory comes down. */
@@ -321,18 +349,18 @@ static void test_make_room_comes_down(void **state) {
     struct keyspace_params params = {.policy = EVICT_ALL_LRU,
                                      .maxmemory_bytes = (uint64_t)mem_used_bytes() / 2};
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 1, 10));
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
     void *growth = mem_alloc((size_t)mem_used_bytes() / 4);
-    assert_false(keyspace_make_room(ks, 1, 10)); /* it rather grows */
+    assert_false(keyspace_make_room(ks, 0, 1, 10)); /* it rather grows */
     mem_free(growth);
-    assert_true(keyspace_make_room(ks, 1, 10));
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
     unsigned steps = 0;
     while (keyspace_is_full(ks)) {
-        assert_true(keyspace_shrink(ks, 1, 10));
+        assert_true(keyspace_shrink(ks, 0, 1, 10));
         steps++;
     }
     assert_in_range(steps, KEYS / 40, KEYS / 10);
-    assert_false(keyspace_shrink(ks, 1, 10)); /* there is room */
+    assert_false(keyspace_shrink(ks, 0, 1, 10)); /* there is room */
     keyspace_destroy(ks);
     mem_thread_unregister();
 }
@@ -353,7 +381,7 @@ static void test_make_room_drains(void **state) {
         part_flush(ks->partitions[i], 1);
         lock_release(&ks->partitions[i]->lock);
     }
-    assert_true(keyspace_make_room(ks, 1, 100));
+    assert_true(keyspace_make_room(ks, 0, 1, 100));
     assert_true(there(ks, 0, 1, 0));
     keyspace_destroy(ks);
     mem_thread_unregister();
@@ -394,7 +422,7 @@ static void *work(void *arg) {
         if (i % 16 == 0) {
             cursor = keyspace_scan(w->ks, NULL, 0, cursor, 10, 1, look, &sum);
             set(w->ks, 1, n, 1000);
-            keyspace_make_room(w->ks, 1, 2);
+            keyspace_make_room(w->ks, w->index, 1, 2);
         }
         if (i % 512 == 0) {
             keyspace_count(w->ks, NULL, 0, &keys, &with_expiry);
@@ -434,6 +462,7 @@ int main(void) {
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_evict_whatever_the_limit),
         cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),

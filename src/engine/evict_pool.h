@@ -1,0 +1,42 @@
+#ifndef FOREBAY_ENGINE_EVICT_POOL_H
+#define FOREBAY_ENGINE_EVICT_POOL_H
+/* The best candidates for eviction that a shard's hand has passed, from all partitions it owns: what
+ * brings a few samples close to looking at everything. One a shard, used by that shard's thread
+ * alone, whichever partition is locked.
+ *
+ * 1. A candidate is a place, its policy bits and its rank: never an entry nor a slot's address. What
+ *    stands there when its turn comes is evicted only if bits and rank are the same; another entry
+ *    with the same ones is as good. */
+#include <stdbool.h>
+#include <stdint.h>
+#include "engine/policy.h"
+#include "engine/table.h"
+
+enum { EVICT_POOL_MAX = 32 };
+
+struct evict_candidate {
+    uint64_t rank; /* the least goes first */
+    struct table_hand at;
+    uint16_t partition, bits;
+    uint8_t db, slot;
+};
+
+struct evict_pool {
+    enum evict_policy policy; /* that ranked them */
+    uint32_t count;
+    uint32_t rotor; /* counts evictions: which partition is next */
+    uint32_t worst; /* index of the highest rank, when full */
+    struct evict_candidate candidates[EVICT_POOL_MAX];
+};
+
+/* Forgets everything when the policy is another one. */
+void evict_pool_use(struct evict_pool *pool, enum evict_policy policy);
+/* Would a candidate of this rank be kept? */
+static inline bool evict_pool_wants(const struct evict_pool *pool, uint64_t rank) {
+    return pool->count < EVICT_POOL_MAX || rank < pool->candidates[pool->worst].rank;
+}
+/* Keeps it, in the place of the worst one or of what was known of the same place. */
+void evict_pool_add(struct evict_pool *pool, const struct evict_candidate *candidate);
+/* Takes the one of least rank out. False: there is none. */
+bool evict_pool_take(struct evict_pool *pool, struct evict_candidate *out);
+#endif
