@@ -25,6 +25,7 @@ struct evict_pool {
     enum evict_policy policy; /* that ranked them */
     uint32_t count;
     uint32_t rotor; /* counts evictions: which partition is next */
+    uint32_t compact_rotor; /* the same for compaction before a batch */
     uint32_t worst; /* index of the highest rank, when full */
     struct evict_candidate candidates[EVICT_POOL_MAX];
 };

@@ -16,6 +16,7 @@ struct keyspace_params {
     enum evict_policy policy;
     uint32_t samples; /* maxmemory-samples */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
+    uint32_t compact_percent; /* of holes: beyond it heaps are compacted, values moved; 0 = none */
 };
 
 /* Rounds of defragmentation over the values of all partitions. */
@@ -26,7 +27,7 @@ struct defrag_rounds {
     uint64_t waste_bytes; /* when it began */
     int64_t next_ms;      /* of the next one, if as much is wasted then */
     int64_t rest_ms;      /* between the two, doubled each time */
-    bool always;          /* for tests, set before use: all values are moved */
+    bool always;          /* for tests, set before use: all values are moved, round after round */
 };
 
 struct keyspace {
@@ -37,9 +38,13 @@ struct keyspace {
     struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
-    _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
+    _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
+    _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
+    uint32_t measures;               /* above the limit, so far */
+    uint64_t constant_bytes;         /* the overhead when it was measured first */
     _Atomic uint32_t policy, samples;
     _Atomic bool estimate;
+    _Atomic uint32_t compact_percent;
     _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
     uint32_t shards;
     struct evict_pool *pools; /* one a shard */
@@ -112,24 +117,33 @@ void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct m
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);
-/* Looks at what the allocator holds, and begins a round of defragmentation when that is worth it:
- * its slabs are sparse, the last round is finished, and won something, or was long ago. True while a
- * round is on. By one thread, every second or so. */
+/* Looks at what the allocator holds, and begins a round of defragmentation of values when that is
+ * worth it: more than compact_percent of its slabs is free, the last round is finished, and won
+ * something or was long ago. True while a round is on. By one thread, every second or so. */
 bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats);
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
-bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
-/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
- * when there was nothing to free. `shard` is the caller's. Takes the locks itself. */
-bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
-/* The same before commands that grow are executed: true when they may be. That is when memory is
- * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
- * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
- * is faster than growth. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
-/* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
- * too few to be found (call again then). What is in the drain is freed on the way, in at most about
- * as many steps, and is not counted. Takes the locks itself. */
+/* The memory budget (budget.c). `shard` is the caller's; locks are taken inside. */
+/* Memory is above maxmemory, or resident memory above it by some per cent. */
+bool keyspace_is_full(const struct keyspace *ks);
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. Returns
+ * how many: 0 when there was nothing to free. */
+uint32_t keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* The same before a batch of `commands`, and a step of compaction where holes take memory above
+ * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
+ * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
+ * it comes down after maxmemory was lowered, as long as eviction is faster than growth. */
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands);
+/* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
+ * that is above the limit. Some ten microseconds, or a hundred; by one thread, some times a
+ * second. */
+void keyspace_measure(struct keyspace *ks);
+/* The allocator's figures with the heaps' added: live objects are allocated, blocks active. */
+void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out);
+/* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many
+ * went: fewer when no more may go, or when those that may are too few to be found (call again
+ * then). What is in the drain is freed on the way, in at most about as many steps, and is not
+ * counted. */
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 #endif

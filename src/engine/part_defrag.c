@@ -20,9 +20,7 @@
 enum {
     ENTRIES_MAX = 64,  /* of a bucket; where keys are made to collide the rest is left out */
     SMALL_FIELDS = 32, /* of a hash that is looked at in one go */
-    /* A round is worth it when slabs waste this much. */
-    WASTE_MIN_BYTES = 4 * 1024 * 1024,
-    WASTE_MIN_PERCENT = 5,
+    WASTE_MIN_BYTES = 4 * 1024 * 1024, /* by slabs, for a round to be worth it */
     CHANGE_DIVISOR = 16, /* the waste changed since the last round by one such part: no rest */
     REST_MIN_MS = 1000,
     REST_MAX_MS = 600 * 1000,
@@ -164,9 +162,19 @@ uint32_t part_defrag(struct partition *p, uint32_t limit) {
     return d.moved;
 }
 
-static bool is_worth_it(const struct mem_stats *m, uint64_t *waste) {
+static bool is_worth_it(uint32_t percent, const struct mem_stats *m, uint64_t *waste) {
     *waste = m->active > m->allocated ? m->active - m->allocated : 0;
-    return *waste >= WASTE_MIN_BYTES && *waste * 100 >= m->allocated * WASTE_MIN_PERCENT;
+    return percent && *waste >= WASTE_MIN_BYTES && *waste * 100 > m->active * percent;
+}
+
+/* As much is wasted as when the last round began, not long ago. */
+static bool rests(struct defrag_rounds *r, int64_t now_ms, uint64_t waste) {
+    uint64_t before = r->waste_bytes, change = waste > before ? waste - before : before - waste;
+    if (change * CHANGE_DIVISOR >= before) {
+        r->rest_ms = REST_MIN_MS;
+        return false;
+    }
+    return now_ms < r->next_ms;
 }
 
 bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats) {
@@ -174,14 +182,9 @@ bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem
     if (atomic_load_explicit(&r->left, memory_order_relaxed) > 0) {
         return true;
     }
-    uint64_t waste, before = r->waste_bytes;
-    if (!is_worth_it(stats, &waste)) {
-        return false;
-    }
-    uint64_t change = waste > before ? waste - before : before - waste;
-    if (change * CHANGE_DIVISOR >= before) {
-        r->rest_ms = REST_MIN_MS;
-    } else if (now_ms < r->next_ms) {
+    uint64_t waste;
+    uint32_t percent = atomic_load_explicit(&ks->compact_percent, memory_order_relaxed);
+    if ((!is_worth_it(percent, stats, &waste) || rests(r, now_ms, waste)) && !r->always) {
         return false;
     }
     r->waste_bytes = waste;

@@ -60,8 +60,12 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
         .maxmemory_bytes = config_memory(c, "maxmemory"),
         .policy = evict_policy_named(config_text(c, "maxmemory-policy")),
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
+        .compact_percent = config_bool(c, "activedefrag")
+                               ? (uint32_t)MAX(config_int(c, "active-defrag-threshold-lower"), 1)
+                               : 0,
         .no_estimate = !config_bool(c, "hit-ratio-estimate"),
     };
+    s->compact_time_percent = (uint32_t)config_int(c, "active-defrag-cycle-max");
     s->databases = (uint32_t)config_int(c, "databases");
     const char *password = config_text(c, "requirepass");
     ASSERT(strlen(password) < sizeof s->requirepass);
