@@ -115,10 +115,18 @@ const char *mem_allocator_name(void) {
     return "jemalloc-5.3.0";
 }
 
-void mem_purge(void) {
+static void all_arenas(const char *action) {
     char name[32];
-    snprintf(name, sizeof name, "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
+    snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, action);
     mallctl(name, NULL, NULL, NULL, 0);
+}
+
+void mem_purge(void) {
+    all_arenas("purge");
+}
+
+void mem_decay(void) {
+    all_arenas("decay");
 }
 
 #else /* libc, under sanitizers */
@@ -179,6 +187,9 @@ const char *mem_allocator_name(void) {
 }
 
 void mem_purge(void) {
+}
+
+void mem_decay(void) {
 }
 #endif
 

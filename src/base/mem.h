@@ -63,4 +63,7 @@ void mem_stats_read(struct mem_stats *out);
 const char *mem_allocator_name(void);
 /* Gives unused pages back to the kernel. */
 void mem_purge(void);
+/* Gives those back that have not been used for a second. Allocating does so by and by; this is for a
+ * process that has nothing to do. */
+void mem_decay(void);
 #endif

@@ -50,18 +50,25 @@ static void on_turns(struct timer *t, void *arg) {
     timers_set(&sh->timers, t, sh->env.now_us + period_us);
 }
 
+/* What the allocator holds unused: pages, and room in its slabs. */
+static void judge(struct shard *sh) {
+    mem_decay();
+    if (sh->env.settings->keyspace.compact_percent > 0) {
+        struct mem_stats stats;
+        mem_stats_read(&stats);
+        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
+    }
+}
+
 /* Often while memory is near its limit. */
 static void on_measure(struct timer *t, void *arg) {
     struct shard *sh = arg;
     uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
     bool near = max && (uint64_t)mem_used_bytes() > max / 8 * 7;
     keyspace_measure(sh->env.ks);
-    if (sh->env.now_us >= sh->maintenance.judge_us &&
-        sh->env.settings->keyspace.compact_percent > 0) {
-        struct mem_stats stats;
-        mem_stats_read(&stats);
-        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
+    if (sh->env.now_us >= sh->maintenance.judge_us) {
         sh->maintenance.judge_us = sh->env.now_us + JUDGE_US;
+        judge(sh);
     }
     timers_set(&sh->timers, t, sh->env.now_us + (near ? MEASURE_NEAR_US : MEASURE_US));
 }
