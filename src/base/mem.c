@@ -115,10 +115,18 @@ const char *mem_allocator_name(void) {
     return "jemalloc-5.3.0";
 }
 
-void mem_purge(void) {
+static void each_arena(const char *what) {
     char name[32];
-    snprintf(name, sizeof name, "arena.%u.purge", (unsigned)MALLCTL_ARENAS_ALL);
+    snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, what);
     mallctl(name, NULL, NULL, NULL, 0);
+}
+
+void mem_decay(void) {
+    each_arena("decay");
+}
+
+void mem_purge(void) {
+    each_arena("purge");
 }
 
 #else /* libc, under sanitizers */
@@ -176,6 +184,9 @@ void mem_stats_read(struct mem_stats *out) {
 
 const char *mem_allocator_name(void) {
     return "libc";
+}
+
+void mem_decay(void) {
 }
 
 void mem_purge(void) {

@@ -53,6 +53,9 @@ struct mem_stats {
 void mem_stats_read(struct mem_stats *out);
 /* "jemalloc-5.3.0" or "libc". */
 const char *mem_allocator_name(void);
+/* Gives back the pages that were free for long enough: the allocator itself looks only when it is
+ * used. Some microseconds. */
+void mem_decay(void);
 /* Gives unused pages back to the kernel. */
 void mem_purge(void);
 #endif

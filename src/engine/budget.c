@@ -5,7 +5,8 @@
  *     holes       room in the heaps' blocks that no object takes         > resident memory
  *     overhead    the rest, as measured: program, allocator's slack     /
  *
- * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT.
+ * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT. The latter evicts,
+ *    but no command is refused for it while something can be evicted.
  * 2. Before that, when used and holes are above maxmemory, the heaps are compacted with each batch.
  * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries and EVICT_A_COMMAND a command;
  *    beyond the soft limit, 1/SLACK_DIVISOR above maxmemory, it goes on up to EVICT_MAX. */
@@ -16,7 +17,7 @@
 
 enum {
     RESIDENT_PERCENT = 3, /* above maxmemory */
-    MEASURES_A_PURGE = 4, /* the allocator is not asked to give back each time */
+    MEASURES_A_PURGE = 2, /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
     SMALL_DIVISOR = 32,
     EVICT_MIN = 64,
@@ -72,6 +73,7 @@ void budget_changed(struct keyspace *ks) {
 }
 
 void keyspace_measure(struct keyspace *ks) {
+    mem_decay();
     uint64_t max = load(&ks->maxmemory_bytes), used;
     uint64_t known = footprint(ks, &used), resident = mem_resident_bytes();
     if (max && resident > MAX(known, max) + max / 100 && ++ks->measures % MEASURES_A_PURGE == 0) {
@@ -201,11 +203,10 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
         step = shrink(ks, shard, now_ms, EVICT_STEP, allowed);
         freed += step;
     }
-    uint64_t left = excess(ks);
+    uint64_t left = excess(ks), used = (uint64_t)mem_used_bytes();
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
-    return left == 0 ||
-           (policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts &&
-            left < allowed + (freed ? slack : 0));
+    bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
+    return left == 0 || (evicts && used < max + allowed + (freed ? slack : 0));
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

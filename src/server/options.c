@@ -75,7 +75,7 @@ static const struct option table[] = {
     ENUM_("maxmemory-policy", 0, "noeviction", "volatile-lru", "volatile-lfu", "volatile-random",
           "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
     BOOL_("activedefrag", 0, "yes"),
-    INT_("active-defrag-threshold-lower", 0, "10", 0, 1000),
+    INT_("active-defrag-threshold-lower", 0, "5", 0, 1000),
     INT_("active-defrag-cycle-max", 0, "25", 1, 99),
     INT_("maxmemory-samples", 0, "5", 1, 64),
     BOOL_("hit-ratio-estimate", 0, "yes"),

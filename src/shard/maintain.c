@@ -22,7 +22,7 @@ enum {
     MAINTAIN_PERIOD_US = 100 * 1000,
     MAINTAIN_ROUND_US = 50,
     MEASURE_US = 100 * 1000,
-    MEASURE_NEAR_US = 10 * 1000,
+    MEASURE_NEAR_US = 5 * 1000,
     COMPACT_STEP_MOVES = 128,
     MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
     EXPIRE_PERCENT = 5,
