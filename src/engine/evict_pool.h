@@ -22,15 +22,22 @@ struct evict_candidate {
 };
 
 struct evict_pool {
-    enum evict_policy policy; /* that ranked them */
     uint32_t count;
-    uint32_t rotor; /* counts evictions: which partition is next */
     uint32_t worst; /* index of the highest rank, when full */
     struct evict_candidate candidates[EVICT_POOL_MAX];
 };
 
-/* Forgets everything when the policy is another one. */
-void evict_pool_use(struct evict_pool *pool, enum evict_policy policy);
+/* What a shard's evictions need. The lfu family has two queues of candidates, new and proved
+ * entries; the others use the first one. */
+struct evictor {
+    enum evict_policy policy; /* that ranked them */
+    uint32_t rotor;           /* which partition is next */
+    uint64_t entries, marked; /* in the shard's partitions, as they were when last looked at */
+    struct evict_pool new_entries, proved;
+};
+
+/* Forgets the candidates when the policy is another one. */
+void evictor_use(struct evictor *v, enum evict_policy policy);
 /* Would a candidate of this rank be kept? */
 static inline bool evict_pool_wants(const struct evict_pool *pool, uint64_t rank) {
     return pool->count < EVICT_POOL_MAX || rank < pool->candidates[pool->worst].rank;

@@ -9,6 +9,9 @@
 
 enum {
     SAMPLES_DEFAULT = 5,
+    LFU_DECAY_DEFAULT = 1,
+    EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
+    EVICT_STAYS_MAX = 4, /* a turn */
     QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
 };
 
@@ -20,7 +23,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         bits++;
     }
     struct keyspace *ks = mem_zalloc(sizeof *ks + count * sizeof ks->partitions[0]);
-    ks->pools = mem_zalloc(shards * sizeof *ks->pools);
+    ks->evictors = mem_zalloc(shards * sizeof *ks->evictors);
     ks->shards = shards;
     policy_clock_init(&ks->clock, shards > 1 ? QUANTUM_MIN_SHARED : 1);
     ks->partitions_count = count;
@@ -32,6 +35,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         rng_system_bytes(&ks->seed, sizeof ks->seed);
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
+    atomic_init(&ks->lfu_decay, LFU_DECAY_DEFAULT);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -43,7 +47,7 @@ void keyspace_destroy(struct keyspace *ks) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
             part_destroy(ks->partitions[i]);
         }
-        mem_free(ks->pools);
+        mem_free(ks->evictors);
         mem_free(ks);
     }
 }
@@ -54,6 +58,11 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     atomic_store_explicit(&ks->maxmemory_bytes, params->maxmemory_bytes, memory_order_relaxed);
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
+    atomic_store_explicit(&ks->lfu_log_factor, params->lfu_log_factor, memory_order_relaxed);
+    uint32_t decay = params->lfu_decay == 0                 ? LFU_DECAY_DEFAULT
+                     : params->lfu_decay == LFU_DECAY_NEVER ? 0
+                                                            : params->lfu_decay;
+    atomic_store_explicit(&ks->lfu_decay, decay, memory_order_relaxed);
 }
 
 /* --- locks --- */
@@ -279,22 +288,35 @@ static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* Evicts the best candidate that is still there. `p` is locked, and unlocked here. */
-static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_pool *pool,
+/* The candidate whose turn it is: of the new entries while they are more than their share. */
+static bool take_candidate(struct evictor *v, struct evict_candidate *out) {
+    bool many_new = v->marked * 100 > v->entries * POLICY_LFU_NEW_PERCENT;
+    struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
+    struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
+    return evict_pool_take(first, out) || evict_pool_take(second, out);
+}
+
+/* Evicts the best candidate that is still there and does not stay. `p` is locked, and unlocked
+ * here. */
+static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor *v, bool force,
                        int64_t now_ms) {
     struct evict_candidate candidate;
-    bool evicted = false;
-    while (!evicted && evict_pool_take(pool, &candidate)) {
+    enum evicted evicted = EVICT_NOT_THERE;
+    for (uint32_t stays = 0; evicted != EVICT_DONE && stays < EVICT_STAYS_MAX;) {
+        if (!take_candidate(v, &candidate)) {
+            break;
+        }
         struct partition *where = ks->partitions[candidate.partition];
         if (where != p) {
             lock_release(&p->lock);
             p = where;
             lock_take(&p->lock);
         }
-        evicted = part_evict(p, pool->policy, &candidate, now_ms);
+        evicted = part_evict(p, v->policy, &candidate, force, now_ms);
+        stays += evicted == EVICT_STAYS;
     }
     lock_release(&p->lock);
-    return evicted;
+    return evicted == EVICT_DONE;
 }
 
 /* Frees something: what is in the drain of the next of the shard's partitions, as it is dead
@@ -302,25 +324,27 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_po
 static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
                                  int64_t now_ms) {
     uint32_t owned = owned_partitions(ks, shard, shards);
-    struct evict_pool *pool = &ks->pools[shard];
-    uint32_t turn = pool->rotor++;
-    struct partition *p = ks->partitions[shard + turn % owned * shards];
+    struct evictor *v = &ks->evictors[shard];
     enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
-    evict_pool_use(pool, policy);
-    lock_take(&p->lock);
-    if (part_drain_step(p)) {
-        lock_release(&p->lock);
-        return FREED_DRAINED;
+    evictor_use(v, policy);
+    for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
+        struct partition *p = ks->partitions[shard + v->rotor++ % owned * shards];
+        enum freed freed = FREED_NOTHING;
+        lock_take(&p->lock);
+        if (part_drain_step(p)) {
+            freed = FREED_DRAINED;
+        } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
+            freed = FREED_ENTRY;
+        }
+        if (freed != FREED_NOTHING || !policy_of(policy)->evicts) {
+            lock_release(&p->lock);
+            return freed;
+        }
+        if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
+            return FREED_ENTRY;
+        }
     }
-    if (!policy_of(policy)->evicts) {
-        lock_release(&p->lock);
-        return FREED_NOTHING;
-    }
-    if (part_sample(p, pool, now_ms)) {
-        lock_release(&p->lock);
-        return FREED_ENTRY;
-    }
-    return evict_best(ks, p, pool, now_ms) ? FREED_ENTRY : FREED_NOTHING;
+    return FREED_NOTHING;
 }
 
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,

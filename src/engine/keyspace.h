@@ -10,10 +10,13 @@
 enum { PARTITIONS_MAX = 512, PARTITIONS_PER_SHARD = 8 };
 
 /* Changed while running through keyspace_set_params; read with relaxed loads. */
+#define LFU_DECAY_NEVER UINT32_MAX
 struct keyspace_params {
     uint64_t maxmemory_bytes; /* 0 = no limit */
     enum evict_policy policy;
-    uint32_t samples; /* maxmemory-samples */
+    uint32_t samples;        /* maxmemory-samples; 0 = the default */
+    uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
+    uint32_t lfu_decay; /* 0 = the default, LFU_DECAY_NEVER = never */
 };
 
 struct keyspace {
@@ -23,10 +26,10 @@ struct keyspace {
     bool locking;               /* false with one shard: locks are elided */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
-    _Atomic uint32_t policy, samples;
+    _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
     uint32_t shards;
-    struct evict_pool *pools; /* one a shard */
+    struct evictor *evictors; /* one a shard */
     struct policy_clock clock;
     struct partition *partitions[];
 };

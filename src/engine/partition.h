@@ -10,6 +10,7 @@
 #include "ds/list.h"
 #include "engine/entry.h"
 #include "engine/evict_pool.h"
+#include "engine/ghosts.h"
 #include "engine/hash.h"
 #include "engine/lock.h"
 #include "engine/table.h"
@@ -58,12 +59,16 @@ struct partition {
     uint32_t sweep_db; /* where the sweep goes on */
     uint32_t hand_db;  /* and the hand of eviction */
     struct table_hand hand;
+    uint64_t counted_entries, counted_marked; /* in the evictor of the owner */
+    struct ghosts ghosts;                     /* of what was evicted; lfu family only */
     /* What is counted for the logical clock. */
     uint32_t step, step_left; /* events until part_clock_move */
     uint32_t inserted;        /* in this step */
     uint32_t events;          /* since the last tick made here, without this step's */
     int64_t second;           /* seen last */
+    uint32_t step_inserts;    /* insertions until then */
     uint64_t kept_tick;       /* stamps were kept from wrapping until then */
+    uint32_t lines_passed;    /* by the hand since then, in evictions */
     struct rng rng;
     struct partition_stats stats;
 };
@@ -131,12 +136,17 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
  * there was nothing. */
 bool part_drain_step(struct partition *p);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
- * few candidates, and offers them to the pool. True: one was expired and has been removed, which is
+ * few candidates, and offers them to the owner's evictor. True: one was expired and has been removed, which is
  * as good as an eviction. */
-bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms);
-/* Evicts a candidate of this partition. False: it is not there any more, or was used. */
-bool part_evict(struct partition *p, enum evict_policy policy,
-                const struct evict_candidate *candidate, int64_t now_ms);
+bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms);
+enum evicted {
+    EVICT_NOT_THERE, /* any more, or it was used since */
+    EVICT_STAYS,     /* as it has uses to its credit; not if `force` */
+    EVICT_DONE
+};
+/* Evicts a candidate of this partition. */
+enum evicted part_evict(struct partition *p, enum evict_policy policy,
+                        const struct evict_candidate *candidate, bool force, int64_t now_ms);
 
 /* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {

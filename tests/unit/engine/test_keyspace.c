@@ -169,11 +169,11 @@ static void test_count_swap_random(void **state) {
 
 /* Fills with KEYS keys (those with odd numbers have a TTL, ascending), of which the first eighth is
  * used much and late; then evicts half of what may go. */
-struct evicted {
+struct went {
     unsigned hot, cold, with_ttl, without, early, late;
 };
 
-static struct evicted run_policy(enum evict_policy policy) {
+static struct went run_policy(enum evict_policy policy) {
     struct keyspace *ks = keyspace_create(1, 5, NULL);
     keyspace_set_params(ks, &(struct keyspace_params){.policy = policy, .samples = 10});
     ks->now_s = 100000;
@@ -191,7 +191,7 @@ static struct evicted run_policy(enum evict_policy policy) {
     for (unsigned i = 0; i < wanted; i++) {
         assert_int_equal(keyspace_evict(ks, 0, 1, 0, 1), policy != EVICT_NONE);
     }
-    struct evicted sum = {0};
+    struct went sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
         if (!there(ks, 0, n, 0)) {
             n < KEYS / 8 ? sum.hot++ : sum.cold++;
@@ -212,7 +212,7 @@ static struct evicted run_policy(enum evict_policy policy) {
 
 static void test_policies(void **state) {
     for (enum evict_policy policy = EVICT_NONE; policy < EVICT_POLICIES_COUNT; policy++) {
-        struct evicted sum = run_policy(policy);
+        struct went sum = run_policy(policy);
         unsigned all = sum.hot + sum.cold;
         switch (policy) {
         case EVICT_NONE:
@@ -254,7 +254,7 @@ static void test_evict_expired_first(void **state) {
     uint64_t keys, with_expiry, evicted = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct partition *p = ks->partitions[i];
-        struct evict_pool pool = {.policy = EVICT_ALL_LRU};
+        struct evictor pool = {.policy = EVICT_ALL_LRU};
         lock_take(&p->lock);
         while (p->db[0] && table_count_volatile(p->db[0])) {
             assert_true(part_sample(p, &pool, 100));
