@@ -1,11 +1,11 @@
 #ifndef FOREBAY_ENGINE_EVICT_POOL_H
 #define FOREBAY_ENGINE_EVICT_POOL_H
-/* The best candidates for eviction that a shard's hand has passed, from all partitions it owns: what
- * brings a few samples close to looking at everything. One a shard, used by that shard's thread
- * alone, whichever partition is locked.
+/* The best candidates for eviction that a shard's hand has passed, from all partitions it owns:
+ * what brings a few samples close to looking at everything. One a shard, used by that shard's
+ * thread alone, whichever partition is locked.
  *
- * 1. A candidate is a place, its policy bits and its rank: never an entry nor a slot's address. What
- *    stands there when its turn comes is evicted only if bits and rank are the same; another entry
+ * 1. A candidate is a place, its policy bits and its rank: never an entry nor a slot's address.
+ *    What stands there when its turn comes is evicted only if the bits are the same; another entry
  *    with the same ones is as good. */
 #include <stdbool.h>
 #include <stdint.h>

@@ -10,8 +10,8 @@
 enum {
     SAMPLES_DEFAULT = 5,
     LFU_DECAY_DEFAULT = 1,
-    EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
-    EVICT_STAYS_MAX = 4, /* a turn */
+    EVICT_TURNS_MAX = 8,    /* looks for one eviction; in the last one uses do not count */
+    EVICT_STAYS_MAX = 4,    /* a turn */
     QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
 };
 

@@ -16,7 +16,7 @@ struct keyspace_params {
     enum evict_policy policy;
     uint32_t samples;        /* maxmemory-samples; 0 = the default */
     uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
-    uint32_t lfu_decay; /* 0 = the default, LFU_DECAY_NEVER = never */
+    uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
 };
 
 struct keyspace {
@@ -27,7 +27,7 @@ struct keyspace {
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
-    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    _Atomic int64_t now_s; /* coarse, for the policy bits: set by shards */
     uint32_t shards;
     struct evictor *evictors; /* one a shard */
     struct policy_clock clock;

@@ -1,6 +1,6 @@
 /* The expiry sweep: walks a partition's tables bucket by bucket and removes what is due. Under the
- * partition's lock, by its owner. Expired keys also go when they are accessed (partition.c), and are
- * preferred by eviction (part_evict.c). */
+ * partition's lock, by its owner. Expired keys also go when they are accessed (partition.c), and
+ * are preferred by eviction (part_evict.c). */
 #include "engine/partition_internal.h"
 
 enum {

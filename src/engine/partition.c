@@ -67,9 +67,8 @@ static inline uint32_t lfu_log_factor(const struct partition *p) {
 static inline void touch_slot(struct partition *p, unsigned db, struct table_ref ref) {
     uint64_t tick = part_clock(p, false);
     uint16_t bits = table_policy(ref);
-    uint16_t touched = part_policy(p)->is_lfu
-                           ? policy_lfu_touch(bits, lfu_log_factor(p), &p->rng)
-                           : policy_lru_touch(&p->ks->clock, bits, tick);
+    uint16_t touched = part_policy(p)->is_lfu ? policy_lfu_touch(bits, lfu_log_factor(p), &p->rng)
+                                              : policy_lru_touch(&p->ks->clock, bits, tick);
     if (touched != bits) {
         table_set_policy(p->db[db], ref, touched);
     }
@@ -280,8 +279,7 @@ uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, in
     if (!ref.slot || part_policy(p)->is_lfu) {
         return 0;
     }
-    return policy_clock_idle_s(&p->ks->clock, table_policy(ref),
-                               MAX(now_ms / 1000, part_now_s(p)));
+    return policy_clock_idle_s(&p->ks->clock, table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
 }
 
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
@@ -299,8 +297,9 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
     struct table_ref ref = find_ref(p, db, key);
     ASSERT(ref.slot);
     if (!part_policy(p)->is_lfu) {
-        table_set_policy(p->db[db], ref, policy_clock_stamp_of_idle(&p->ks->clock, idle_s,
-                                                         MAX(now_ms / 1000, part_now_s(p))));
+        table_set_policy(
+            p->db[db], ref,
+            policy_clock_stamp_of_idle(&p->ks->clock, idle_s, MAX(now_ms / 1000, part_now_s(p))));
     }
 }
 

@@ -119,8 +119,8 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
- * the other one. */
+ * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or
+ * when the policy keeps the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 /* The other way round, for RESTORE. The key must exist. */
@@ -136,8 +136,8 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
  * there was nothing. */
 bool part_drain_step(struct partition *p);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
- * few candidates, and offers them to the owner's evictor. True: one was expired and has been removed, which is
- * as good as an eviction. */
+ * few candidates, and offers them to the owner's evictor. True: one was expired and has been
+ * removed, which is as good as an eviction. */
 bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms);
 enum evicted {
     EVICT_NOT_THERE, /* any more, or it was used since */

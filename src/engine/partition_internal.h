@@ -18,7 +18,8 @@ static inline void part_add(_Atomic uint64_t *counter, uint64_t by) {
 static inline void part_count(_Atomic uint64_t *counter) {
     part_add(counter, 1);
 }
-/* The logical clock is looked at: time may have passed, stamps may have to be kept from wrapping. */
+/* The logical clock is looked at: time may have passed, stamps may have to be kept from wrapping.
+ */
 void part_clock_move(struct partition *p);
 /* Counts an event; the tick to stamp what it touches with. */
 static inline uint64_t part_clock(struct partition *p, bool insertion) {

@@ -1,11 +1,12 @@
-/* The pace of the logical clock and what its stamps mean in seconds; see policy_clock.h. Any thread. */
+/* The pace of the logical clock and what its stamps mean in seconds; see policy_clock.h. Any
+ * thread. */
 #include "engine/policy_clock.h"
 
 #include "base/assert.h"
 
 enum {
-    SPAN_SHIFT = 6,         /* 1/64 of a victim's age enters the average */
-    QUIET_TICKS = 4096,     /* without an eviction: the entries set the pace again */
+    SPAN_SHIFT = 6,     /* 1/64 of a victim's age enters the average */
+    QUIET_TICKS = 4096, /* without an eviction: the entries set the pace again */
     TICK_S_MAX = 3600,
     QUANTUM_MAX = 1 << 30,
 };
@@ -94,8 +95,8 @@ void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s,
     STORE(c->evicted_tick, tick);
     span >>= SPAN_SHIFT;
     set_quantum(c, span / ticks);
-    uint32_t coarse = (uint32_t)(MIN(span / LOAD(c->quantum), (uint64_t)ticks) >>
-                                 CLOCK_COARSE_SHIFT);
+    uint32_t coarse =
+        (uint32_t)(MIN(span / LOAD(c->quantum), (uint64_t)ticks) >> CLOCK_COARSE_SHIFT);
     if (LOAD(c->coarse) != coarse) {
         STORE(c->coarse, coarse);
     }
@@ -110,7 +111,8 @@ uint32_t policy_clock_idle_s(const struct policy_clock *c, uint16_t stamp, int64
 uint16_t policy_clock_stamp_of_idle(const struct policy_clock *c, uint32_t idle_s, int64_t now_s) {
     uint64_t tick = policy_clock_tick(c);
     uint32_t age = 0;
-    while (age < CLOCK_AGE_MAX && policy_clock_idle_s(c, policy_clock_stamp(tick - age), now_s) < idle_s) {
+    while (age < CLOCK_AGE_MAX &&
+           policy_clock_idle_s(c, policy_clock_stamp(tick - age), now_s) < idle_s) {
         age++;
     }
     return policy_clock_stamp(tick - age);

@@ -66,8 +66,8 @@ void policy_clock_advance(struct policy_clock *c, uint32_t events, int64_t now_s
                           uint32_t quiet_span);
 /* The wall second has changed. */
 void policy_clock_second(struct policy_clock *c, int64_t now_s);
-/* An entry with this stamp was evicted as the one of least worth: the pace follows, so that it takes
- * about `span` ticks from a stamp to its eviction. */
+/* An entry with this stamp was evicted as the one of least worth: the pace follows, so that it
+ * takes about `span` ticks from a stamp to its eviction. */
 void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s, uint32_t span);
 
 /* Seconds since the stamp's tick began. */

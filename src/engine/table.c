@@ -335,8 +335,7 @@ uint64_t *table_line(const struct table *t, const struct table_hand *hand) {
     if (hand->line >= own + s->extra_lines) {
         return NULL;
     }
-    struct bucket *b =
-        hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
+    struct bucket *b = hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
     return b->slots;
 }
 
