@@ -12,7 +12,7 @@
 #include "engine/policy.h"
 #include "engine/table.h"
 
-enum { EVICT_POOL_MAX = 32 };
+enum { EVICT_POOL_MAX = 16 };
 
 struct evict_candidate {
     uint64_t rank; /* the least goes first */
