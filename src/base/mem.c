@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 #include <malloc.h>
+#include <sys/mman.h>
 #ifdef FOREBAY_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #endif
@@ -22,6 +23,7 @@
 
 struct thread_counters {
     const uint64_t *allocated, *freed;
+    const int64_t *counted; /* by mem_count */
 };
 
 /* A cache line each, as its thread writes `adding` at every sum. */
@@ -35,6 +37,7 @@ static struct thread_slot unregistered; /* only `adding`, of all threads without
 static atomic_uint threads_count;
 static atomic_llong ended_bytes; /* balance left by threads that ended */
 static _Thread_local int thread_slot = -1;
+static _Thread_local int64_t own_counted;
 
 static _Noreturn void out_of_memory(size_t size_bytes) {
     fprintf(stderr, "Forebay: out of memory allocating %zu bytes\n", size_bytes);
@@ -42,6 +45,10 @@ static _Noreturn void out_of_memory(size_t size_bytes) {
 }
 
 #ifdef FOREBAY_JEMALLOC
+
+/* Read by jemalloc when the process starts; MALLOC_CONF in the environment goes before it. Freed
+ * pages go back within a second: what is kept counts as much as what is used. */
+const char *malloc_conf = "narenas:4,dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:8192";
 
 void *mem_alloc(size_t size_bytes) {
     void *p = malloc(size_bytes ? size_bytes : 1);
@@ -201,6 +208,7 @@ void mem_thread_register(void) {
     struct thread_counters found;
     find_counters(&found);
     struct thread_counters *mine = &threads[slot].counters;
+    __atomic_store_n(&mine->counted, &own_counted, __ATOMIC_RELEASE);
     __atomic_store_n(&mine->freed, found.freed, __ATOMIC_RELEASE);
     __atomic_store_n(&mine->allocated, found.allocated, __ATOMIC_RELEASE);
     thread_slot = (int)slot;
@@ -230,7 +238,7 @@ void mem_thread_unregister(void) {
     thread_slot = -1;
     __atomic_store_n(&mine->allocated, NULL, __ATOMIC_SEQ_CST);
     wait_until_nobody_adds();
-    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed));
+    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed) + own_counted);
 }
 
 static int64_t counters_balance(const struct thread_counters *counters) {
@@ -239,8 +247,10 @@ static int64_t counters_balance(const struct thread_counters *counters) {
         return 0;
     }
     const uint64_t *freed = __atomic_load_n(&counters->freed, __ATOMIC_RELAXED);
+    const int64_t *counted = __atomic_load_n(&counters->counted, __ATOMIC_RELAXED);
     return (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
-                     __atomic_load_n(freed, __ATOMIC_RELAXED));
+                     __atomic_load_n(freed, __ATOMIC_RELAXED)) +
+           __atomic_load_n(counted, __ATOMIC_RELAXED);
 }
 
 int64_t mem_used_bytes(void) {
@@ -253,6 +263,42 @@ int64_t mem_used_bytes(void) {
     }
     atomic_fetch_sub_explicit(&mine->adding, 1, memory_order_release);
     return sum > 0 ? sum : 0;
+}
+
+void mem_count(int64_t bytes) {
+    __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
+}
+
+void *mem_map(size_t size_bytes, size_t align) {
+    size_t space = size_bytes + align;
+    char *at = mmap(NULL, space, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (UNLIKELY(at == MAP_FAILED)) {
+        out_of_memory(size_bytes);
+    }
+    size_t before = (size_t)(-(uintptr_t)at & (align - 1));
+    if (before) {
+        munmap(at, before);
+    }
+    if (align - before) {
+        munmap(at + before + size_bytes, align - before);
+    }
+    return at + before;
+}
+
+void mem_unmap(void *ptr, size_t size_bytes) {
+    if (munmap(ptr, size_bytes) != 0) { /* too many mappings: the address space is lost */
+        mem_map_release(ptr, size_bytes);
+    }
+}
+
+bool mem_map_huge(void *ptr, size_t size_bytes, bool wanted) {
+    return madvise(ptr, size_bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0;
+}
+
+void mem_map_release(void *ptr, size_t size_bytes) {
+    int failed = madvise(ptr, size_bytes, MADV_DONTNEED);
+    ASSERT(!failed);
 }
 
 size_t mem_resident_bytes(void) {

@@ -2,6 +2,7 @@
 #define FOREBAY_BASE_MEM_H
 /* Memory from jemalloc (from libc under sanitizers), counted per thread so that the sum over the
  * process costs a few loads. Any thread may free what another allocated. */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,11 +23,23 @@ size_t mem_size(const void *ptr);
 /* What an allocation of `size_bytes` would really take. */
 size_t mem_good_size(size_t size_bytes);
 
+/* Address space of `size_bytes`, aligned to `align` bytes (both multiples of the page size), zeroed
+ * and without memory until it is touched. Never NULL. Not in mem_used_bytes: what is made of it is
+ * counted by mem_count. */
+void *mem_map(size_t size_bytes, size_t align) __attribute__((returns_nonnull));
+void mem_unmap(void *ptr, size_t size_bytes);
+/* Asks for huge pages, or for none. False: the kernel knows none. */
+bool mem_map_huge(void *ptr, size_t size_bytes, bool wanted);
+/* Gives the memory back and keeps the address space; zeroed when touched again. */
+void mem_map_release(void *ptr, size_t size_bytes);
+
 /* Bytes now allocated in the whole process, as of a few loads ago. Threads that never called
  * mem_thread_register() are not in it; what ended threads held is. At most MEM_THREADS_MAX. */
 enum { MEM_THREADS_MAX = 256 };
 int64_t mem_used_bytes(void);
 void mem_thread_register(void);
+/* Counts `bytes` more (or less) in mem_used_bytes: for an allocator on top of mem_map. */
+void mem_count(int64_t bytes);
 /* Called by a registered thread as its last act; slots are not reused. */
 void mem_thread_unregister(void);
 /* Resident bytes of the process, from the kernel. */

@@ -56,7 +56,7 @@ static int64_t set_pairs(struct cmd *c, struct hash *h, const struct slice *pair
         part_changed(p, client_db(c->client), key);
     } else {
         part_put(p, client_db(c->client), key,
-                 entry_create_value(key->bytes, VALUE_HASH, target, EXPIRE_NEVER,
+                 entry_create_value(&p->heap, key->bytes, VALUE_HASH, target, EXPIRE_NEVER,
                                     (struct entry_origin){0}));
     }
     return added;

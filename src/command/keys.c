@@ -80,8 +80,8 @@ static bool rename_key(struct cmd *c, bool replace, bool *found) {
         return false;
     }
     if (!same) {
-        struct entry *e = part_take(cmd_partition(c, 0), db, from, c->env->now_ms);
-        part_put(cmd_partition(c, 1), db, to, entry_move(e, to->bytes, entry_expire_ms(e)));
+        part_move_key((struct key_place){cmd_partition(c, 0), db, from},
+                      (struct key_place){cmd_partition(c, 1), db, to}, c->env->now_ms);
     }
     return true;
 }
@@ -134,7 +134,8 @@ static void move_command(struct cmd *c) {
     } else if (!cmd_peek(c, 0) || part_peek(p, to, key, c->env->now_ms)) {
         resp_int(c->w, 0);
     } else {
-        part_put(p, to, key, part_take(p, from, key, c->env->now_ms));
+        part_move_key((struct key_place){p, from, key}, (struct key_place){p, to, key},
+                      c->env->now_ms);
         resp_int(c->w, 1);
     }
 }
@@ -174,7 +175,8 @@ static void copy_command(struct cmd *c) {
         resp_int(c->w, 0);
         return;
     }
-    part_put(p, db, to, entry_copy(e, to->bytes, entry_expire_ms(e), (struct entry_origin){0}));
+    part_put(p, db, to,
+             entry_copy(&p->heap, e, to->bytes, entry_expire_ms(e), (struct entry_origin){0}));
     resp_int(c->w, 1);
 }
 

@@ -65,10 +65,22 @@ static void write_vlen(struct entry *e, size_t len) {
     char *key_at = (char *)e + entry_header_bytes(e->head);
     uint16_t vlen = (uint16_t)len;
     if (e->head & ENTRY_FORM_MASK) {
-        memcpy(key_at - 2, &vlen, 2);
+        memcpy(key_at - 2, &vlen, sizeof vlen);
     } else {
         key_at[-1] = (char)vlen;
     }
+}
+
+/* Of a raw string: bytes there is room for. */
+static size_t raw_cap(const struct entry *e) {
+    uint16_t cap;
+    memcpy(&cap, (const char *)e + entry_header_bytes(e->head) - 4, sizeof cap);
+    return cap;
+}
+
+static void write_raw_cap(struct entry *e, size_t cap) {
+    uint16_t field = (uint16_t)cap;
+    memcpy((char *)e + entry_header_bytes(e->head) - 4, &field, sizeof field);
 }
 
 static unsigned head_for(struct slice key, int64_t expire_ms, struct entry_origin origin) {
@@ -76,12 +88,27 @@ static unsigned head_for(struct slice key, int64_t expire_ms, struct entry_origi
            (origin.mapping ? ENTRY_HAS_ORIGIN : 0) | (key.len > UINT8_MAX ? ENTRY_KLEN_4 : 0);
 }
 
-/* An entry with everything but its value, for which there are at least `value_bytes`. */
-static struct entry *create(enum value_type type, unsigned head, struct slice key,
-                            size_t value_bytes, int64_t expire_ms, struct entry_origin origin) {
+static size_t round_bytes(size_t bytes) {
+    return heap_round(ENTRY_GRANULE_BYTES, bytes);
+}
+
+static void free_entry(struct heap *heap, struct entry *e) {
+    if (heap) {
+        heap_free(heap, e, entry_bytes(e));
+    } else {
+        mem_free(e);
+    }
+}
+
+/* An entry with everything but its value, for which there are `value_bytes`, and their
+ * length. */
+static struct entry *create(struct heap *heap, enum value_type type, unsigned head,
+                            struct slice key, size_t value_bytes, int64_t expire_ms,
+                            struct entry_origin origin) {
     ASSERT(key.len <= ENTRY_KEY_BYTES_MAX);
     size_t header = entry_header_bytes(head);
-    struct entry *e = mem_alloc(mem_good_size(header + key.len + value_bytes));
+    size_t bytes = round_bytes(header + key.len + value_bytes);
+    struct entry *e = heap ? heap_alloc(heap, bytes) : mem_alloc(bytes);
     e->head = (uint8_t)(head | type);
     char *at = (char *)e->rest;
     if (head & ENTRY_HAS_EXPIRE) {
@@ -95,14 +122,26 @@ static struct entry *create(enum value_type type, unsigned head, struct slice ke
     uint32_t klen = (uint32_t)key.len;
     memcpy(at, &klen, head & ENTRY_KLEN_4 ? 4 : 1);
     write_bytes((char *)e + header, key);
+    if ((head & ENTRY_FORM_MASK) == ENTRY_RAW) {
+        write_raw_cap(e, value_bytes);
+    }
     return e;
 }
 
-/* Bytes of the allocation in use. */
-static size_t used_bytes(const struct entry *e) {
-    struct slice key = entry_key(e);
-    size_t value = entry_has_pointer(e) ? sizeof(void *) : entry_string(e).len; /* 0 when absent */
-    return entry_header_bytes(e->head) + key.len + value;
+static size_t value_bytes(const struct entry *e) {
+    switch (e->head & ENTRY_FORM_MASK) {
+    case ENTRY_POINTER:
+        return sizeof(void *);
+    case ENTRY_RAW:
+        return raw_cap(e);
+    default:
+        return entry_string(e).len; /* 0 when absent */
+    }
+}
+
+size_t entry_bytes(const void *entry) {
+    const struct entry *e = entry;
+    return round_bytes(entry_header_bytes(e->head) + entry_key(e).len + value_bytes(e));
 }
 
 /* --- reading --- */
@@ -122,7 +161,7 @@ void *entry_value(const struct entry *e) {
 }
 
 size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
-    size_t bytes = mem_size(e);
+    size_t bytes = entry_bytes(e);
     if (entry_has_pointer(e)) {
         bytes += entry_type(e) == VALUE_HASH ? hash_memory_bytes(entry_pointer(e), samples)
                                              : mem_size(entry_pointer(e));
@@ -132,29 +171,29 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
 
 /* --- making --- */
 
-struct entry *entry_create_string(struct slice key, struct slice value, int64_t expire_ms,
-                                  struct entry_origin origin) {
+struct entry *entry_create_string(struct heap *heap, struct slice key, struct slice value,
+                                  int64_t expire_ms, struct entry_origin origin) {
     unsigned head = head_for(key, expire_ms, origin);
     if (value.len > ENTRY_INLINE_BYTES_MAX) {
         struct blob *b = blob_create(value.len, value.len);
         write_bytes(b->bytes, value);
-        struct entry *e =
-            create(VALUE_STRING, head | ENTRY_POINTER, key, sizeof(void *), expire_ms, origin);
+        struct entry *e = create(heap, VALUE_STRING, head | ENTRY_POINTER, key, sizeof(void *),
+                                 expire_ms, origin);
         write_pointer(e, b);
         return e;
     }
     head |= value.len > UINT8_MAX ? ENTRY_VLEN_2 : ENTRY_VLEN_1;
-    struct entry *e = create(VALUE_STRING, head, key, value.len, expire_ms, origin);
+    struct entry *e = create(heap, VALUE_STRING, head, key, value.len, expire_ms, origin);
     write_vlen(e, value.len);
     write_bytes(value_at(e), value);
     return e;
 }
 
-struct entry *entry_create_value(struct slice key, enum value_type type, void *value,
-                                 int64_t expire_ms, struct entry_origin origin) {
+struct entry *entry_create_value(struct heap *heap, struct slice key, enum value_type type,
+                                 void *value, int64_t expire_ms, struct entry_origin origin) {
     ASSERT(type != VALUE_STRING && (type == VALUE_ABSENT) == (value == NULL));
     unsigned head = head_for(key, expire_ms, origin) | (value ? ENTRY_POINTER : ENTRY_VLEN_1);
-    struct entry *e = create(type, head, key, value ? sizeof(void *) : 0, expire_ms, origin);
+    struct entry *e = create(heap, type, head, key, value ? sizeof(void *) : 0, expire_ms, origin);
     if (value) {
         write_pointer(e, value);
     } else {
@@ -163,21 +202,21 @@ struct entry *entry_create_value(struct slice key, enum value_type type, void *v
     return e;
 }
 
-struct entry *entry_copy(const struct entry *e, struct slice key, int64_t expire_ms,
-                         struct entry_origin origin) {
+struct entry *entry_copy(struct heap *heap, const struct entry *e, struct slice key,
+                         int64_t expire_ms, struct entry_origin origin) {
     if (entry_type(e) == VALUE_STRING) {
-        struct entry *copy = entry_create_string(key, entry_string(e), expire_ms, origin);
-        return entry_is_raw(e) ? entry_resize_string(copy, entry_string(e).len) : copy;
+        struct entry *copy = entry_create_string(heap, key, entry_string(e), expire_ms, origin);
+        return entry_is_raw(e) ? entry_resize_string(heap, copy, entry_string(e).len) : copy;
     }
     void *value = NULL;
     if (entry_type(e) == VALUE_HASH) {
         value = hash_copy(entry_pointer(e));
     }
     ASSERT(value || entry_type(e) == VALUE_ABSENT);
-    return entry_create_value(key, entry_type(e), value, expire_ms, origin);
+    return entry_create_value(heap, key, entry_type(e), value, expire_ms, origin);
 }
 
-void entry_destroy(struct entry *e) {
+void entry_destroy(struct heap *heap, struct entry *e) {
     if (!e) {
         return;
     }
@@ -189,7 +228,7 @@ void entry_destroy(struct entry *e) {
             blob_unref(entry_pointer(e));
         }
     }
-    mem_free(e);
+    free_entry(heap, e);
 }
 
 /* --- changing --- */
@@ -223,9 +262,9 @@ bool entry_set_string(struct entry *e, struct slice value) {
     }
     struct slice old = entry_string(e);
     if (old.len != value.len) {
-        size_t used = used_bytes(e);
+        size_t before = entry_header_bytes(e->head) + entry_key(e).len;
         if (value.len > (e->head & ENTRY_VLEN_2 ? ENTRY_INLINE_BYTES_MAX : UINT8_MAX) ||
-            mem_good_size(used) != mem_good_size(used - old.len + value.len)) {
+            round_bytes(before + old.len) != round_bytes(before + value.len)) {
             return false;
         }
         write_vlen(e, value.len);
@@ -234,18 +273,18 @@ bool entry_set_string(struct entry *e, struct slice value) {
     return true;
 }
 
-struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms) {
+struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, struct slice key,
+                         int64_t expire_ms) {
     struct entry_origin origin = entry_origin(e);
     unsigned form = e->head & ENTRY_FORM_MASK;
-    const char *value = value_at(e);
     size_t len = entry_has_pointer(e) ? sizeof(void *) : entry_string(e).len;
-    struct entry *moved =
-        create(entry_type(e), head_for(key, expire_ms, origin) | form, key, len, expire_ms, origin);
+    struct entry *moved = create(to, entry_type(e), head_for(key, expire_ms, origin) | form, key,
+                                 value_bytes(e), expire_ms, origin);
     if (form != ENTRY_POINTER) {
         write_vlen(moved, len);
     }
-    write_bytes(value_at(moved), slice_of(value, len));
-    mem_free(e);
+    write_bytes(value_at(moved), slice_of(value_at(e), len));
+    free_entry(from, e);
     return moved;
 }
 
@@ -255,7 +294,7 @@ static size_t with_room(size_t len) {
 }
 
 /* `e` with its string in a blob that is its alone and has at least `len` bytes. */
-static struct entry *own_blob(struct entry *e, size_t len) {
+static struct entry *own_blob(struct heap *heap, struct entry *e, size_t len) {
     struct slice old = entry_string(e);
     struct blob *b = entry_blob(e);
     if (b && b->cap >= len && atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
@@ -272,40 +311,39 @@ static struct entry *own_blob(struct entry *e, size_t len) {
     int64_t expire_ms = entry_expire_ms(e);
     unsigned head = head_for(entry_key(e), expire_ms, origin) | ENTRY_POINTER;
     struct entry *moved =
-        create(VALUE_STRING, head, entry_key(e), sizeof(void *), expire_ms, origin);
+        create(heap, VALUE_STRING, head, entry_key(e), sizeof(void *), expire_ms, origin);
     write_pointer(moved, fresh);
-    mem_free(e);
+    free_entry(heap, e);
     return moved;
 }
 
 /* `e` with its string in place and room for at least `len` bytes; its length is not set. */
-static struct entry *own_room(struct entry *e, size_t len) {
+static struct entry *own_room(struct heap *heap, struct entry *e, size_t len) {
     struct slice old = entry_string(e);
-    size_t before = used_bytes(e) - old.len;
-    if (entry_is_raw(e) && before + len <= mem_size(e)) {
+    if (entry_is_raw(e) && len <= raw_cap(e)) {
         return e;
     }
     struct entry_origin origin = entry_origin(e);
     int64_t expire_ms = entry_expire_ms(e);
     unsigned head = head_for(entry_key(e), expire_ms, origin) | ENTRY_RAW;
     size_t room = MIN(with_room(len), ENTRY_INLINE_BYTES_MAX);
-    struct entry *moved = create(VALUE_STRING, head, entry_key(e), room, expire_ms, origin);
+    struct entry *moved = create(heap, VALUE_STRING, head, entry_key(e), room, expire_ms, origin);
     write_bytes(value_at(moved), slice_of(old.ptr, MIN(old.len, len)));
-    mem_free(e);
+    free_entry(heap, e);
     return moved;
 }
 
-struct entry *entry_resize_string(struct entry *e, size_t len) {
+struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len) {
     ASSERT(entry_type(e) == VALUE_STRING);
     size_t old_len = entry_string(e).len;
     char *bytes;
     /* What became a blob stays one: it would only grow again. */
     if (len > ENTRY_INLINE_BYTES_MAX || entry_has_pointer(e)) {
-        e = own_blob(e, len);
+        e = own_blob(heap, e, len);
         entry_blob(e)->len = len;
         bytes = entry_blob(e)->bytes;
     } else {
-        e = own_room(e, len);
+        e = own_room(heap, e, len);
         write_vlen(e, len);
         bytes = value_at(e);
     }

@@ -3,8 +3,8 @@
 /* One key and its value: a single allocation of variable layout. The same entries hold the fields
  * of large hashes (key = field).
  *
- *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2]  key...  value...
- *     u8    ms         store       by head   by head             in place, or 8 bytes: pointer
+ *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2|cap:2 len:2]  key...  value...
+ *     u8    ms         store       by head   by head                         in place, or a pointer
  *
  *     head: | form of the value:2 | klen 4:1 | origin:1 | expire:1 | type:3 |
  *
@@ -13,8 +13,11 @@
  *    VALUE_ABSENT has no value at all.
  * 2. Nothing is padded, so every field is read and written through memcpy.
  * 3. An expiry field may hold "never": PERSIST need not move the entry.
- * 4. Memory is asked for in the allocator's own sizes, so a string may be overwritten in place by
- *    any other that falls into the same size. Raw strings have room to spare.
+ * 4. How much memory an entry takes can be read from it. A string may be overwritten in place by
+ *    any other that takes as much. Raw strings have room to spare, `cap` bytes in all.
+ * 5. The keys of a partition lie in its heap (heap.h), which moves them between commands; fields
+ *    and detached entries have no heap (NULL) and lie in mem_alloc's memory. Whoever makes,
+ *    changes or destroys an entry says where it lies.
  *
  * An entry belongs to one table (under its partition's lock) or to whoever made or took it. */
 #include <stdatomic.h>
@@ -22,10 +25,12 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/slice.h"
+#include "engine/heap.h"
 
 enum {
     ENTRY_INLINE_BYTES_MAX = 8 * 1024,
     ENTRY_KEY_BYTES_MAX = 512 * 1024 * 1024,
+    ENTRY_GRANULE_BYTES = 2, /* what sizes are rounded up to */
 };
 
 #define EXPIRE_NEVER INT64_MAX /* "has no TTL" in every expire_ms of the engine */
@@ -58,7 +63,7 @@ enum {
     ENTRY_FORM_MASK = 3 << 6,
     ENTRY_VLEN_1 = 0 << 6,  /* in place, one byte of length */
     ENTRY_VLEN_2 = 1 << 6,  /* in place, two bytes of length */
-    ENTRY_RAW = 2 << 6,     /* the same, and made by APPEND or SETRANGE */
+    ENTRY_RAW = 2 << 6,     /* the same behind two of room; made by APPEND or SETRANGE */
     ENTRY_POINTER = 3 << 6, /* 8 bytes of pointer and no length */
 };
 
@@ -101,32 +106,36 @@ static inline bool entry_is_raw(const struct entry *e) {
 }
 /* Other types: the value (struct hash * for VALUE_HASH). */
 void *entry_value(const struct entry *e);
+/* Bytes of memory of the entry itself, rounded as it was asked for (a heap_size_fn). */
+size_t entry_bytes(const void *entry);
 /* Bytes of memory the entry and its value take, allocator slack included. O(1) but for collections,
  * where `samples` members are measured (0 = all). */
 size_t entry_memory_bytes(const struct entry *e, uint32_t samples);
 
 /* --- making (owned by the caller until it is put into a table) --- */
-struct entry *entry_create_string(struct slice key, struct slice value, int64_t expire_ms,
-                                  struct entry_origin origin);
+struct entry *entry_create_string(struct heap *heap, struct slice key, struct slice value,
+                                  int64_t expire_ms, struct entry_origin origin);
 /* Takes over `value`. For VALUE_ABSENT pass NULL. */
-struct entry *entry_create_value(struct slice key, enum value_type type, void *value,
-                                 int64_t expire_ms, struct entry_origin origin);
+struct entry *entry_create_value(struct heap *heap, struct slice key, enum value_type type,
+                                 void *value, int64_t expire_ms, struct entry_origin origin);
 /* A deep copy under another key. */
-struct entry *entry_copy(const struct entry *e, struct slice key, int64_t expire_ms,
-                         struct entry_origin origin);
+struct entry *entry_copy(struct heap *heap, const struct entry *e, struct slice key,
+                         int64_t expire_ms, struct entry_origin origin);
 /* Takes NULL. Frees the value with it, all in one go: for large collections see partition.h. */
-void entry_destroy(struct entry *e);
+void entry_destroy(struct heap *heap, struct entry *e);
 
 /* --- changing: for the engine, which tells the table where the entry stands --- */
 /* Sets the expiry in place. False: the entry has no room for it, entry_move makes it. */
 bool entry_set_expire(struct entry *e, int64_t expire_ms);
 /* Overwrites a string in place and clears "raw". False: it does not fit, or would waste memory. */
 bool entry_set_string(struct entry *e, struct slice value);
-/* The entry under another key and TTL, with the same value and origin. `e` is used up. */
-struct entry *entry_move(struct entry *e, struct slice key, int64_t expire_ms);
+/* The entry under another key and TTL, with the same value and origin, from one heap to another or
+ * the same. `e` is used up. */
+struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, struct slice key,
+                         int64_t expire_ms);
 /* A string made `len` bytes long and raw: zeros where it grew, room to grow again. Returns `e`, or
  * the entry that takes its place; `e` is used up then. */
-struct entry *entry_resize_string(struct entry *e, size_t len);
+struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len);
 
 /* --- layout --- */
 enum { ENTRY_EXPIRE_BYTES = 6, ENTRY_ORIGIN_BYTES = 8 };
@@ -135,7 +144,7 @@ static inline size_t entry_klen_bytes(unsigned head) {
     return head & ENTRY_KLEN_4 ? 4 : 1;
 }
 static inline size_t entry_vlen_bytes(unsigned head) {
-    return (size_t)(0x0221 >> (head >> 6) * 4 & 3); /* a digit a form, the first one last */
+    return (size_t)(0x0421 >> (head >> 6) * 4 & 7); /* a digit a form, the first one last */
 }
 /* What stands before the length of the key. */
 static inline size_t entry_prefix_bytes(unsigned head) {

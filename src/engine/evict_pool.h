@@ -1,6 +1,6 @@
 #ifndef FOREBAY_ENGINE_EVICT_POOL_H
 #define FOREBAY_ENGINE_EVICT_POOL_H
-/* The best candidates for eviction that a shard's hand has passed, from all partitions it owns:
+/* The best candidates for eviction that a shard's hand has passed, from all partitions:
  * what brings a few samples close to looking at everything. One a shard, used by that shard's
  * thread alone, whichever partition is locked.
  *
@@ -32,10 +32,12 @@ struct evict_pool {
 struct evictor {
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */
-    uint64_t entries, marked; /* in the shard's partitions, as they were when last looked at */
     struct evict_pool new_entries, proved;
 };
 
+static inline bool evictor_has_any(const struct evictor *v) {
+    return v->new_entries.count + v->proved.count > 0;
+}
 /* Forgets the candidates when the policy is another one. */
 void evictor_use(struct evictor *v, enum evict_policy policy);
 /* Would a candidate of this rank be kept? */

@@ -121,11 +121,11 @@ static bool fits_packed(const struct hash *h, struct slice field, struct slice v
 static struct table *make_table(void) {
     uint64_t seed;
     rng_system_bytes(&seed, sizeof seed);
-    return table_create(seed, 0);
+    return table_create((struct table_heaps){NULL, NULL}, seed, 0);
 }
 
 static struct entry *make_entry(struct slice field, struct slice value) {
-    return entry_create_string(field, value, EXPIRE_NEVER, (struct entry_origin){0, 0});
+    return entry_create_string(NULL, field, value, EXPIRE_NEVER, (struct entry_origin){0, 0});
 }
 
 static bool set_in_table(struct table *t, struct slice field, struct slice value) {
@@ -136,7 +136,7 @@ static bool set_in_table(struct table *t, struct slice field, struct slice value
         return true;
     }
     if (!entry_set_string(table_entry(ref), value)) {
-        entry_destroy(table_replace(t, ref, make_entry(field, value)));
+        entry_destroy(NULL, table_replace(t, ref, make_entry(field, value)));
     }
     return false;
 }
@@ -240,7 +240,7 @@ bool hash_delete(struct hash *h, struct slice field) {
     struct key key = table_key(h->table, field);
     struct table_ref ref = table_find(h->table, &key);
     if (ref.slot) {
-        entry_destroy(table_remove(h->table, &key, ref));
+        entry_destroy(NULL, table_remove(h->table, &key, ref));
     }
     return ref.slot != NULL;
 }
@@ -333,7 +333,7 @@ size_t hash_memory_bytes(const struct hash *h, uint32_t samples) {
 
 static void drain_entry(void *arg, struct entry *e) {
     (void)arg;
-    entry_destroy(e);
+    entry_destroy(NULL, e);
 }
 
 bool hash_drain(struct hash *h, uint64_t limit) {

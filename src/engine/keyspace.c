@@ -36,6 +36,8 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
     atomic_init(&ks->lfu_decay, LFU_DECAY_DEFAULT);
+    atomic_init(&ks->estimate, true);
+    ks->blocks = block_pool_create(true);
     for (uint32_t i = 0; i < count; i++) {
         ks->partitions[i] = part_create(ks, i, i % shards);
     }
@@ -48,6 +50,7 @@ void keyspace_destroy(struct keyspace *ks) {
             part_destroy(ks->partitions[i]);
         }
         mem_free(ks->evictors);
+        block_pool_destroy(ks->blocks);
         mem_free(ks);
     }
 }
@@ -56,7 +59,9 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     ASSERT(params->policy < EVICT_POLICIES_COUNT);
     uint32_t samples = params->samples ? params->samples : SAMPLES_DEFAULT;
     atomic_store_explicit(&ks->maxmemory_bytes, params->maxmemory_bytes, memory_order_relaxed);
+    atomic_store_explicit(&ks->ceiling_bytes, (uint64_t)mem_used_bytes(), memory_order_relaxed);
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
+    atomic_store_explicit(&ks->estimate, !params->no_estimate, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
     atomic_store_explicit(&ks->lfu_log_factor, params->lfu_log_factor, memory_order_relaxed);
     uint32_t decay = params->lfu_decay == 0                 ? LFU_DECAY_DEFAULT
@@ -128,6 +133,16 @@ void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash) {
     }
 }
 
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash) {
+    struct partition *p = keyspace_partition(ks, hash);
+    if (lock_try(&p->lock)) {
+        if (p->db[db]) {
+            table_prefetch_value(p->db[db], hash);
+        }
+        lock_release(&p->lock);
+    }
+}
+
 /* --- the whole database --- */
 
 struct scan {
@@ -191,6 +206,28 @@ void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db
             *keys += table_count(p->db[db]) - table_count_absent(p->db[db]);
             *with_expiry += table_count_volatile(p->db[db]);
         }
+        visit_end(p, held);
+    }
+}
+
+uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db) {
+    ASSERT(db < DATABASES_MAX);
+    uint64_t count = 0, sum_ms = 0;
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        visit_begin(p, held);
+        count += p->ttl[db].count;
+        sum_ms += (uint64_t)p->ttl[db].sum_ms;
+        visit_end(p, held);
+    }
+    return count ? sum_ms / count : 0;
+}
+
+void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum) {
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        visit_begin(p, held);
+        mrc_add(&p->mrc, sum);
         visit_end(p, held);
     }
 }
@@ -266,6 +303,11 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
         p->db[a] = p->db[b];
         p->db[b] = t;
         p->sweep_cursor[a] = p->sweep_cursor[b] = 0;
+        mrc_flush(&p->mrc, a);
+        mrc_flush(&p->mrc, b);
+        struct ttl_mean ttl = p->ttl[a];
+        p->ttl[a] = p->ttl[b];
+        p->ttl[b] = ttl;
         if (p->watched.count > 0 && ks->on_touched) {
             ks->on_touched(p, a, NULL);
             ks->on_touched(p, b, NULL);
@@ -275,22 +317,24 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
 
 /* --- memory --- */
 
-static bool within_memory(const struct keyspace *ks) {
-    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
-    return max == 0 || (uint64_t)mem_used_bytes() <= max;
-}
+enum {
+    DRAIN_STEP_COST = 16, /* evictions that a step of the drain counts for */
+    CEILING_SLACK_DIVISOR = 64,
+};
 
-static uint32_t owned_partitions(const struct keyspace *ks, uint32_t shard, uint32_t shards) {
-    ASSERT(shard < shards && shards == ks->shards);
-    return ks->partitions_count > shard ? (ks->partitions_count - shard + shards - 1) / shards
-                                        : 0; /* more shards than partitions */
+bool keyspace_is_full(const struct keyspace *ks) {
+    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
+    return max > 0 && (uint64_t)mem_used_bytes() > max;
 }
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
 /* The candidate whose turn it is: of the new entries while they are more than their share. */
-static bool take_candidate(struct evictor *v, struct evict_candidate *out) {
-    bool many_new = v->marked * 100 > v->entries * POLICY_LFU_NEW_PERCENT;
+static bool take_candidate(const struct keyspace *ks, struct evictor *v,
+                           struct evict_candidate *out) {
+    uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
+    uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
+    bool many_new = marked * 100 > entries * POLICY_LFU_NEW_PERCENT;
     struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
     struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
     return evict_pool_take(first, out) || evict_pool_take(second, out);
@@ -303,7 +347,7 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor 
     struct evict_candidate candidate;
     enum evicted evicted = EVICT_NOT_THERE;
     for (uint32_t stays = 0; evicted != EVICT_DONE && stays < EVICT_STAYS_MAX;) {
-        if (!take_candidate(v, &candidate)) {
+        if (!take_candidate(ks, v, &candidate)) {
             break;
         }
         struct partition *where = ks->partitions[candidate.partition];
@@ -319,16 +363,16 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor 
     return evicted == EVICT_DONE;
 }
 
-/* Frees something: what is in the drain of the next of the shard's partitions, as it is dead
- * already, or the best candidate of all of them, after a look at some of the next one's. */
-static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t shards,
-                                 int64_t now_ms) {
-    uint32_t owned = owned_partitions(ks, shard, shards);
+/* Frees something: what is in the drain of the next partition, as it is dead already, or the best
+ * candidate of all of them, after a look at some of the next one's. Whoever owns it: all keys are
+ * evicted alike, however unevenly the shards are busy. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t now_ms) {
+    ASSERT(shard < ks->shards);
     struct evictor *v = &ks->evictors[shard];
     enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
     evictor_use(v, policy);
     for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
-        struct partition *p = ks->partitions[shard + v->rotor++ % owned * shards];
+        struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
         enum freed freed = FREED_NOTHING;
         lock_take(&p->lock);
         if (part_drain_step(p)) {
@@ -336,7 +380,7 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t s
         } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
             freed = FREED_ENTRY;
         }
-        if (freed != FREED_NOTHING || !policy_of(policy)->evicts) {
+        if (freed != FREED_NOTHING || !evictor_has_any(v)) {
             lock_release(&p->lock);
             return freed;
         }
@@ -347,21 +391,46 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, uint32_t s
     return FREED_NOTHING;
 }
 
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit) {
-    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0;
-    for (uint32_t i = 0; i < limit && fruitless < owned && !within_memory(ks); i++) {
-        bool freed = free_something(ks, shard, shards, now_ms) != FREED_NOTHING;
-        fruitless = freed ? 0 : fruitless + 1;
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    uint32_t most = ks->partitions_count, fruitless = 0;
+    bool any = false;
+    for (uint32_t i = 0; i < limit && fruitless < most && keyspace_is_full(ks); i++) {
+        enum freed freed = free_something(ks, shard, now_ms);
+        i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+        any = any || freed != FREED_NOTHING;
     }
-    return within_memory(ks);
+    return any;
 }
 
-uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit) {
-    uint32_t owned = owned_partitions(ks, shard, shards), fruitless = 0, evicted = 0, drained = 0;
-    while (evicted < limit && drained <= limit && fruitless < owned) {
-        enum freed freed = free_something(ks, shard, shards, now_ms);
+/* Above maxmemory, but on the way down to it: by what was just freed here, or by other shards. What
+ * buffers of clients take for a moment may be above it by a 64th. */
+static bool comes_down(struct keyspace *ks, bool freed) {
+    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
+    uint64_t ceiling = MAX(max, atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed));
+    uint64_t used = (uint64_t)mem_used_bytes();
+    uint64_t slack = freed ? ceiling / CEILING_SLACK_DIVISOR : 0;
+    const struct policy *policy =
+        policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed));
+    if (used >= ceiling + slack || !policy->evicts) {
+        return false;
+    }
+    atomic_store_explicit(&ks->ceiling_bytes, MAX(max, MIN(used, ceiling)), memory_order_relaxed);
+    return true;
+}
+
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    if (!keyspace_is_full(ks)) {
+        return true;
+    }
+    bool freed = keyspace_shrink(ks, shard, now_ms, limit);
+    return !keyspace_is_full(ks) || comes_down(ks, freed);
+}
+
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    uint32_t fruitless = 0, evicted = 0, drained = 0;
+    while (evicted < limit && drained <= limit && fruitless < ks->partitions_count) {
+        enum freed freed = free_something(ks, shard, now_ms);
         evicted += freed == FREED_ENTRY;
         drained += freed == FREED_DRAINED;
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;

@@ -17,6 +17,7 @@ struct keyspace_params {
     uint32_t samples;        /* maxmemory-samples; 0 = the default */
     uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
     uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
+    bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
 };
 
 struct keyspace {
@@ -24,12 +25,17 @@ struct keyspace {
     uint32_t partitions_count; /* a power of two, at most PARTITIONS_MAX */
     uint32_t partition_bits;
     bool locking;               /* false with one shard: locks are elided */
+    struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
+    _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
+    _Atomic bool estimate;
     _Atomic int64_t now_s; /* coarse, for the policy bits: set by shards */
     uint32_t shards;
     struct evictor *evictors; /* one a shard */
+    /* In all partitions, as they were when last looked at for eviction. */
+    _Atomic uint64_t entries, marked;
     struct policy_clock clock;
     struct partition *partitions[];
 };
@@ -72,10 +78,11 @@ void lockset_add_all(struct lockset *s, const struct keyspace *ks);
 void lockset_lock(const struct lockset *s, struct keyspace *ks);
 void lockset_unlock(const struct lockset *s, struct keyspace *ks);
 
-/* Batch prefetching: stage 1 the bucket, stage 2 the entry. Takes the lock for an instant where
- * locks are not elided, and gives up when it is not free. Hints only. */
+/* Batch prefetching: stage 1 the bucket, 2 the entry's start, 3 the rest of it (table.h). Takes the
+ * lock for an instant where locks are not elided, and gives up when it is not free. Hints only. */
 void keyspace_prefetch_bucket(struct keyspace *ks, unsigned db, uint64_t hash);
 void keyspace_prefetch_entry(struct keyspace *ks, unsigned db, uint64_t hash);
+void keyspace_prefetch_value(struct keyspace *ks, unsigned db, uint64_t hash);
 
 /* SCAN over the whole database: calls fn for live entries (VALUE_ABSENT left out) from `cursor`
  * until at least `count` entries were visited, returns the next cursor (0 = done). Takes
@@ -88,6 +95,11 @@ uint64_t keyspace_scan(struct keyspace *ks, const struct lockset *held, unsigned
 /* Keys and keys with a TTL of a database; each partition is locked in turn unless `held`. */
 void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db, uint64_t *keys,
                     uint64_t *with_expiry);
+/* What the entries with a TTL have left of it, as a mean of those that the sweep met last; 0 when
+ * it met none. */
+uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db);
+/* Adds every partition's estimate of the hit ratio to `sum`; each is locked unless `held`. */
+void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum);
 /* Copies a random live key's bytes to `out`... false when the database is empty. */
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
@@ -95,15 +107,18 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
-/* Brings memory below maxmemory by evicting, at most `limit` entries, from the partitions that
- * `shard` owns (other shards do theirs). `used_bytes` is the process's. Returns true when memory is
- * within the limit afterwards (or there is none). Takes the locks itself. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit);
-/* Evicts up to `limit` entries of the least worth from the partitions that `shard` owns, whatever
- * maxmemory says, and returns how many went: fewer when no more may go, or when those that may are
- * too few to be found (call again then). What is in the drain is freed on the way, in at most about
- * as many steps, and is not counted. Takes the locks itself. */
-uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, uint32_t shards, int64_t now_ms,
-                        uint32_t limit);
+bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
+ * when there was nothing to free. `shard` is the caller's. Takes the locks itself. */
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* The same before commands that grow are executed: true when they may be. That is when memory is
+ * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
+ * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
+ * is faster than growth. */
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many
+ * went: fewer when no more may go, or when those that may are too few to be found (call again
+ * then). What is in the drain is freed on the way, in at most about as many steps, and is not
+ * counted. Takes the locks itself. */
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 #endif

@@ -133,15 +133,15 @@ static uint64_t candidates(const struct partition *p, unsigned db, const struct 
     return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
 }
 
-/* The shard's sums take up what has changed in this partition since the last look. */
-static void count_entries(struct partition *p, struct evictor *to) {
+/* The keyspace's sums take up what has changed in this partition since the last look. */
+static void count_entries(struct partition *p) {
     uint64_t entries = 0, marked = 0;
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
         entries += p->db[db] ? table_count(p->db[db]) : 0;
         marked += p->db[db] ? table_count_marked(p->db[db]) : 0;
     }
-    to->entries += entries - p->counted_entries;
-    to->marked += marked - p->counted_marked;
+    atomic_fetch_add_explicit(&p->ks->entries, entries - p->counted_entries, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->ks->marked, marked - p->counted_marked, memory_order_relaxed);
     p->counted_entries = entries;
     p->counted_marked = marked;
 }
@@ -174,7 +174,7 @@ bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms) {
         throw_hand(p, s.policy);
         s.wanted = 1;
     }
-    count_entries(p, to);
+    count_entries(p);
     for (uint32_t lines = 0; lines < EVICT_BUCKETS_MAX; lines++) {
         if (s.policy->by_ttl ? s.seen >= s.wanted : lines >= s.wanted && s.seen > 0) {
             break;

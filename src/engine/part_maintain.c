@@ -39,7 +39,7 @@ void part_discard(struct partition *p, struct entry *e) {
     if (e && entry_has_pointer(e) && is_large(e)) {
         drain_add(p, NULL, e);
     } else {
-        entry_destroy(e);
+        entry_destroy(&p->heap, e);
     }
 }
 
@@ -61,7 +61,7 @@ bool part_drain_step(struct partition *p) {
     }
     if (empty) {
         table_destroy(item->table);
-        entry_destroy(item->entry);
+        entry_destroy(&p->heap, item->entry);
         list_remove(&item->link);
         mem_free(item);
         p->drain_count--;
@@ -78,12 +78,15 @@ void part_flush(struct partition *p, unsigned db) {
     drain_add(p, p->db[db], NULL);
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
+    p->ttl[db] = (struct ttl_mean){0, 0};
+    mrc_flush(&p->mrc, db);
     part_touched(p, db, NULL);
 }
 
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     lock_assert_held(&p->lock);
-    bool again = part_sweep(p, now_ms, limit);
+    mrc_set_enabled(&p->mrc, atomic_load_explicit(&p->ks->estimate, memory_order_relaxed));
+    part_sweep(p, now_ms, limit);
     part_drain_step(p);
-    return again || !list_empty(&p->drain);
+    return !list_empty(&p->drain);
 }

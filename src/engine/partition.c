@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "engine/keyspace.h"
 #include "engine/partition_internal.h"
+#include "engine/segment.h"
 
 struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owner) {
     struct partition *p = mem_alloc_aligned(64, sizeof *p);
@@ -20,6 +21,9 @@ struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owne
     p->owner = owner;
     p->rng.state = ks->seed + index;
     list_init(&p->drain);
+    mrc_init(&p->mrc, ks->partitions_count);
+    heap_init(&p->heap, ks->blocks, ENTRY_GRANULE_BYTES, entry_bytes);
+    heap_init(&p->index_heap, ks->blocks, CACHE_LINE_BYTES, segment_own_bytes);
     return p;
 }
 
@@ -35,8 +39,11 @@ void part_destroy(struct partition *p) {
     }
     lock_release(&p->lock);
     ghosts_free(&p->ghosts);
+    heap_deinit(&p->heap);
+    heap_deinit(&p->index_heap);
     hmap_free(&p->watched);
     hmap_free(&p->loads);
+    mrc_set_enabled(&p->mrc, false);
     mem_free(p);
 }
 
@@ -49,7 +56,8 @@ static inline void part_assert(const struct partition *p, unsigned db) {
 
 static struct table *ensure_table(struct partition *p, unsigned db) {
     if (UNLIKELY(!p->db[db])) {
-        p->db[db] = table_create(p->ks->seed, p->ks->partition_bits);
+        struct table_heaps heaps = {&p->heap, &p->index_heap};
+        p->db[db] = table_create(heaps, p->ks->seed, p->ks->partition_bits);
     }
     return p->db[db];
 }
@@ -90,6 +98,7 @@ void part_remove_expired(struct partition *p, unsigned db, const struct key *key
     if (entry_type(e) != VALUE_ABSENT) {
         part_count(&p->stats.expired);
         part_touched(p, db, key);
+        part_mrc_remove(p, db, key);
     }
     part_discard(p, e);
 }
@@ -116,6 +125,33 @@ static struct table_ref find_key(struct partition *p, unsigned db, const struct 
     return ref;
 }
 
+/* --- the hit ratio's estimate --- */
+
+static __attribute__((noinline)) void sample_read(struct partition *p, unsigned db, uint64_t hash,
+                                                  const struct entry *e) {
+    struct mrc_counts counts = {
+        atomic_load_explicit(&p->stats.hits, memory_order_relaxed),
+        atomic_load_explicit(&p->stats.misses, memory_order_relaxed),
+    };
+    mrc_read(&p->mrc, db, hash, e ? part_entry_bytes(e) : 0, counts);
+}
+
+static __attribute__((noinline)) void sample_write(struct partition *p, unsigned db, uint64_t hash,
+                                                   const struct entry *e) {
+    if (entry_type(e) == VALUE_ABSENT) {
+        mrc_remove(&p->mrc, db, hash);
+    } else {
+        mrc_write(&p->mrc, db, hash, part_entry_bytes(e));
+    }
+}
+
+static inline void note_write(struct partition *p, unsigned db, const struct key *key,
+                              const struct entry *e) {
+    if (mrc_samples(&p->mrc, key->hash)) {
+        sample_write(p, db, key->hash, e);
+    }
+}
+
 /* --- reading --- */
 
 struct entry *part_find(struct partition *p, unsigned db, const struct key *key, int64_t now_ms,
@@ -126,6 +162,9 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
     if (flags & FIND_COUNT) {
         bool hit = e && entry_type(e) != VALUE_ABSENT;
         part_count(hit ? &p->stats.hits : &p->stats.misses);
+        if (mrc_samples(&p->mrc, key->hash)) {
+            sample_read(p, db, key->hash, hit ? e : NULL);
+        }
     }
     if (e && flags & FIND_TOUCH) {
         touch_slot(p, db, ref);
@@ -150,6 +189,7 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
     } else {
         insert(p, db, key, e);
     }
+    note_write(p, db, key, e);
     part_touched(p, db, key);
 }
 
@@ -175,17 +215,19 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
     struct table_ref ref = find_ref(p, db, key);
     if (ref.slot && overwrite(p->db[db], ref, value, expire_ms)) {
         touch_slot(p, db, ref);
+        note_write(p, db, key, table_entry(ref));
         part_touched(p, db, key);
         return;
     }
     struct entry *e =
-        entry_create_string(key->bytes, value, expire_ms, (struct entry_origin){0, 0});
+        entry_create_string(&p->heap, key->bytes, value, expire_ms, (struct entry_origin){0, 0});
     if (ref.slot) {
         part_discard(p, table_replace(p->db[db], ref, e));
         touch_slot(p, db, ref);
     } else {
         insert(p, db, key, e);
     }
+    note_write(p, db, key, e);
     part_touched(p, db, key);
 }
 
@@ -198,26 +240,30 @@ void part_update_string(struct partition *p, unsigned db, const struct key *key,
     ASSERT(entry_type(e) == VALUE_STRING);
     if (!entry_set_string(e, value)) {
         struct entry *fresh =
-            entry_create_string(key->bytes, value, entry_expire_ms(e), entry_origin(e));
+            entry_create_string(&p->heap, key->bytes, value, entry_expire_ms(e), entry_origin(e));
         part_discard(p, table_replace(p->db[db], ref, fresh));
     }
     touch_slot(p, db, ref);
     part_touched(p, db, key);
 }
 
+static struct entry *empty_string(struct partition *p, const struct key *key) {
+    const struct entry_origin none = {0, 0};
+    return entry_create_string(&p->heap, key->bytes, SLICE(""), EXPIRE_NEVER, none);
+}
+
 char *part_resize_string(struct partition *p, unsigned db, const struct key *key, size_t len,
                          int64_t now_ms) {
     part_assert(p, db);
     struct table_ref ref = find_live(p, db, key, now_ms);
-    const struct entry_origin none = {0, 0};
     if (ref.slot && entry_type(table_entry(ref)) == VALUE_ABSENT) {
-        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         part_discard(p, table_replace(p->db[db], ref, empty));
     } else if (!ref.slot) {
-        struct entry *empty = entry_create_string(key->bytes, SLICE(""), EXPIRE_NEVER, none);
+        struct entry *empty = empty_string(p, key);
         ref = insert(p, db, key, empty);
     }
-    struct entry *e = entry_resize_string(table_entry(ref), len);
+    struct entry *e = entry_resize_string(&p->heap, table_entry(ref), len);
     table_update(p->db[db], ref, e);
     touch_slot(p, db, ref);
     part_touched(p, db, key);
@@ -234,20 +280,25 @@ bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_
     bool was_key = entry_type(e) != VALUE_ABSENT;
     if (was_key) {
         part_touched(p, db, key);
+        part_mrc_remove(p, db, key);
     }
     part_discard(p, e);
     return was_key;
 }
 
-struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
-    part_assert(p, db);
-    struct table_ref ref = find_key(p, db, key, now_ms);
+bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms) {
+    part_assert(from.partition, from.db);
+    struct table_ref ref = find_key(from.partition, from.db, from.key, now_ms);
     if (!ref.slot) {
-        return NULL;
+        return false;
     }
-    struct entry *e = table_remove(p->db[db], key, ref);
-    part_touched(p, db, key);
-    return e;
+    struct entry *e = table_remove(from.partition->db[from.db], from.key, ref);
+    part_touched(from.partition, from.db, from.key);
+    part_mrc_remove(from.partition, from.db, from.key);
+    e = entry_move(&from.partition->heap, &to.partition->heap, e, to.key->bytes,
+                   entry_expire_ms(e));
+    part_put(to.partition, to.db, to.key, e);
+    return true;
 }
 
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
@@ -259,7 +310,7 @@ bool part_set_expire(struct partition *p, unsigned db, const struct key *key, in
     }
     struct entry *e = table_entry(ref);
     if (!entry_set_expire(e, expire_ms)) {
-        e = entry_move(e, key->bytes, expire_ms);
+        e = entry_move(&p->heap, &p->heap, e, key->bytes, expire_ms);
     }
     table_update(p->db[db], ref, e);
     part_touched(p, db, key);

@@ -10,9 +10,12 @@
 #include "ds/list.h"
 #include "engine/entry.h"
 #include "engine/evict_pool.h"
+#include "engine/expire_pace.h"
 #include "engine/ghosts.h"
 #include "engine/hash.h"
+#include "engine/heap.h"
 #include "engine/lock.h"
+#include "engine/mrc.h"
 #include "engine/table.h"
 
 enum {
@@ -35,6 +38,13 @@ struct fence {
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
     _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
+    _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
+};
+
+/* Of the entries with a TTL that the sweep met: what is left of it, a moving mean. */
+struct ttl_mean {
+    uint64_t count;
+    int64_t sum_ms;
 };
 
 struct keyspace;
@@ -49,6 +59,7 @@ struct partition {
     uint32_t index;
     uint32_t owner; /* shard that maintains it */
     struct keyspace *ks;
+    struct heap heap, index_heap;    /* of all keys' entries, and of the tables' segments */
     struct table *db[DATABASES_MAX]; /* made on first use; swapped by SWAPDB */
     struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
     struct hmap loads;               /* loads in flight: the shard layer's nodes */
@@ -59,7 +70,7 @@ struct partition {
     uint32_t sweep_db; /* where the sweep goes on */
     uint32_t hand_db;  /* and the hand of eviction */
     struct table_hand hand;
-    uint64_t counted_entries, counted_marked; /* in the evictor of the owner */
+    uint64_t counted_entries, counted_marked; /* in the keyspace's sums */
     struct ghosts ghosts;                     /* of what was evicted; lfu family only */
     /* What is counted for the logical clock. */
     uint32_t step, step_left; /* events until part_clock_move */
@@ -69,7 +80,10 @@ struct partition {
     uint32_t step_inserts;    /* insertions until then */
     uint64_t kept_tick;       /* stamps were kept from wrapping until then */
     uint32_t lines_passed;    /* by the hand since then, in evictions */
+    struct expire_pace pace;
+    struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
+    struct mrc mrc; /* beside the counters: both are looked at by every read */
     struct partition_stats stats;
 };
 
@@ -90,7 +104,8 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
 /* part_find without VALUE_ABSENT, without statistics of hits and policy update. */
 struct entry *part_peek(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 
-/* Stores `e` (taken over) under its key, replacing what was there. Watchers are told. */
+/* Stores `e` (taken over, made in the partition's heap) under its key, replacing what was there.
+ * Watchers are told. */
 void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e);
 /* SET's fast way: reuses the old entry's memory where the new value fits. */
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
@@ -105,8 +120,14 @@ char *part_resize_string(struct partition *p, unsigned db, const struct key *key
 /* False when there was nothing (live); a VALUE_ABSENT entry is dropped and counts as nothing. Large
  * values are handed to the drain. Watchers are told. */
 bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
-/* Takes the live entry out without destroying it (RENAME, MOVE): NULL when there is none. */
-struct entry *part_take(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
+/* Moves the live key `from` with its TTL to where `to` says, replacing what was there; all of the
+ * places locked. False: there is no such key. Watchers of both are told. */
+struct key_place {
+    struct partition *partition;
+    unsigned db;
+    const struct key *key;
+};
+bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms);
 /* Sets or clears (EXPIRE_NEVER) the TTL of a live key; the entry may move. False when not there.
  * Watchers are told. */
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
@@ -129,14 +150,21 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
 void part_set_frequency(struct partition *p, unsigned db, const struct key *key, uint32_t frequency,
                         int64_t now_ms);
 
-/* Bounded maintenance, the owner's: expires up to `limit` slots' worth of keys that are due, then
- * frees a step of the drain. Returns true when there is more to do at once. */
+/* A turn of the expiry sweep begins: pace.left is how many slots it should walk, by part_maintain.
+ * Returns true when turns should come more often (PACE_FAST_TURN_MS). */
+bool part_expire_turn(struct partition *p, int64_t now_ms);
+/* Bounded maintenance, the owner's: sweeps up to `limit` slots for keys that are due, then frees a
+ * step of the drain. Returns true when there is more in the drain. */
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
  * there was nothing. */
 bool part_drain_step(struct partition *p);
+/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
+ * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
+ * pointer stays valid. */
+uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
- * few candidates, and offers them to the owner's evictor. True: one was expired and has been
+ * few candidates, and offers them to a shard's evictor. True: one was expired and has been
  * removed, which is as good as an eviction. */
 bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms);
 enum evicted {

@@ -41,9 +41,19 @@ static inline void part_touched(struct partition *p, unsigned db, const struct k
         p->ks->on_touched(p, db, key);
     }
 }
+/* What an entry takes of memory, its share of the index included, for the hit ratio's estimate. */
+enum { MRC_INDEX_BYTES = 12, MRC_MEMBERS_SAMPLED = 5 };
+static inline size_t part_entry_bytes(const struct entry *e) {
+    return entry_memory_bytes(e, MRC_MEMBERS_SAMPLED) + MRC_INDEX_BYTES;
+}
+static inline void part_mrc_remove(struct partition *p, unsigned db, const struct key *key) {
+    if (mrc_samples(&p->mrc, key->hash)) {
+        mrc_remove(&p->mrc, db, key->hash);
+    }
+}
 /* Removes an entry that is due, counts it and tells watchers; one of VALUE_ABSENT goes silently. */
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
                          struct table_ref ref);
-/* The expiry sweep goes on over at least `limit` slots; true when a large share was due. */
-bool part_sweep(struct partition *p, int64_t now_ms, uint32_t limit);
+/* The expiry sweep goes on over at least `limit` slots, or until it removed enough for a step. */
+void part_sweep(struct partition *p, int64_t now_ms, uint32_t limit);
 #endif

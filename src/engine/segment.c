@@ -6,7 +6,8 @@
 
 #include "base/mem.h"
 
-/* Sizes in cache lines, the header's included: jemalloc's size classes, so nothing is wasted. */
+/* Sizes in cache lines, the header's included: jemalloc's size classes, for segments of hashes, and
+ * few enough that freed ones are of use to others. */
 static const uint8_t lines_of_size[SEGMENT_SIZES_COUNT] = {2,  3,  4,  5,  6,  7,  8,  10, 12, 14,
                                                            16, 20, 24, 28, 32, 40, 48, 56, 64};
 
@@ -24,11 +25,12 @@ uint32_t segment_lines(unsigned size) {
     return lines_of_size[size];
 }
 
-struct segment *segment_create(unsigned size, unsigned depth) {
+struct segment *segment_create(struct heap *heap, unsigned size, unsigned depth) {
     ASSERT(size < SEGMENT_SIZES_COUNT);
     uint32_t lines = lines_of_size[size], stash = stash_lines(lines);
-    struct segment *s = mem_alloc_aligned(CACHE_LINE_BYTES, lines * CACHE_LINE_BYTES);
-    memset(s, 0, lines * CACHE_LINE_BYTES);
+    size_t bytes = (size_t)lines * CACHE_LINE_BYTES;
+    struct segment *s = heap ? heap_alloc(heap, bytes) : mem_alloc_aligned(CACHE_LINE_BYTES, bytes);
+    memset(s, 0, bytes);
     s->main_count = (uint8_t)(lines - 1 - stash);
     s->stash_count = (uint8_t)stash;
     s->depth = (uint8_t)depth;
@@ -36,13 +38,22 @@ struct segment *segment_create(unsigned size, unsigned depth) {
     return s;
 }
 
-void segment_destroy(struct segment *s) {
-    mem_free(s->extra);
-    mem_free(s);
+size_t segment_own_bytes(const void *segment) {
+    const struct segment *s = segment;
+    return (size_t)lines_of_size[s->size] * CACHE_LINE_BYTES;
 }
 
 size_t segment_bytes(const struct segment *s) {
-    return ((size_t)lines_of_size[s->size] + s->extra_lines) * CACHE_LINE_BYTES;
+    return segment_own_bytes(s) + (size_t)s->extra_lines * CACHE_LINE_BYTES;
+}
+
+void segment_destroy(struct heap *heap, struct segment *s) {
+    mem_free(s->extra);
+    if (heap) {
+        heap_free(heap, s, segment_own_bytes(s));
+    } else {
+        mem_free(s);
+    }
 }
 
 unsigned segment_size_for(uint32_t count) {
@@ -179,15 +190,15 @@ static bool fill(struct segment *s, const struct moving *entries, uint32_t count
     return true;
 }
 
-struct segment *segment_build(const struct moving *entries, uint32_t count, unsigned size,
-                              unsigned prefix_bits, unsigned depth, bool force) {
+struct segment *segment_build(struct heap *heap, const struct moving *entries, uint32_t count,
+                              unsigned size, unsigned prefix_bits, unsigned depth, bool force) {
     for (; size < SEGMENT_SIZES_COUNT; size++) {
-        struct segment *s = segment_create(size, depth);
+        struct segment *s = segment_create(heap, size, depth);
         bool last = size == SEGMENT_SIZES_COUNT - 1;
         if (fill(s, entries, count, prefix_bits + depth, force && last)) {
             return s;
         }
-        segment_destroy(s);
+        segment_destroy(heap, s);
     }
     return NULL;
 }

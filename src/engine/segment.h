@@ -47,14 +47,16 @@ struct bucket {
 STATIC_ASSERT(sizeof(struct bucket) == CACHE_LINE_BYTES, "a bucket is a cache line");
 
 struct segment {
+    uint8_t size; /* index of segment_lines(); first, as the heap tells segments from holes by it */
+    uint8_t main_count, stash_count;
+    uint8_t depth;      /* hash bits behind the table's prefix that all its keys share */
+    uint32_t count;     /* entries, all in all */
+    struct table *home; /* the table, and any hash of its range: set when it is linked */
+    uint64_t hash;
     struct bucket *extra;
     uint32_t extra_count; /* entries there */
     uint32_t extra_lines; /* buckets there */
-    uint32_t count;       /* entries, all in all */
-    uint8_t main_count, stash_count;
-    uint8_t depth; /* hash bits behind the table's prefix that all its keys share */
-    uint8_t size;  /* index of segment_lines() */
-    uint8_t unused[CACHE_LINE_BYTES - 24];
+    uint8_t unused[CACHE_LINE_BYTES - 40];
     struct bucket buckets[];
 };
 STATIC_ASSERT(sizeof(struct segment) == CACHE_LINE_BYTES, "buckets stay aligned");
@@ -86,8 +88,11 @@ static inline struct bucket *bucket_of(uint64_t *slot) {
 }
 
 uint32_t segment_lines(unsigned size);
-struct segment *segment_create(unsigned size, unsigned depth);
-void segment_destroy(struct segment *s); /* not the entries */
+/* `heap` NULL = mem_alloc's memory; the same for all segments of a table. */
+struct segment *segment_create(struct heap *heap, unsigned size, unsigned depth);
+void segment_destroy(struct heap *heap, struct segment *s); /* not the entries */
+/* Bytes of a segment without the extra buckets (a heap_size_fn). */
+size_t segment_own_bytes(const void *segment);
 size_t segment_bytes(const struct segment *s);
 /* The smallest size that holds `count` entries at a load that leaves room for more. */
 unsigned segment_size_for(uint32_t count);
@@ -108,6 +113,6 @@ void segment_clear(struct segment *s, uint32_t home, uint64_t *slot);
 /* Doubles the extra buckets: from then on segment_place succeeds. */
 void segment_add_extra(struct segment *s);
 /* A segment of at least `size` with these entries; NULL when no size holds them, unless `force`. */
-struct segment *segment_build(const struct moving *entries, uint32_t count, unsigned size,
-                              unsigned prefix_bits, unsigned depth, bool force);
+struct segment *segment_build(struct heap *heap, const struct moving *entries, uint32_t count,
+                              unsigned size, unsigned prefix_bits, unsigned depth, bool force);
 #endif

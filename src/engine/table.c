@@ -12,19 +12,25 @@ STATIC_ASSERT((int)SEGMENT_BUCKETS_MAX < (int)SEGMENT_LINES_MAX, "the header tak
 STATIC_ASSERT((int)TABLE_PREFIX_BITS_MAX < (int)TABLE_DEPTH_MAX,
               "a prefix leaves room for a directory");
 
+/* Of an entry, behind its first two; what follows, the hardware streams. */
+enum { PREFETCH_LINES_MAX = 4 };
+
 #define TAG_LOW_BITS         0x0001010101010101ull
 #define TAG_HIGH_BITS        0x0080808080808080ull
 #define CURSOR_MASK          ((1ull << TABLE_CURSOR_BITS) - 1)
 #define HASH_OF_CURSOR_SHIFT (64 - TABLE_CURSOR_BITS)
 
-struct table *table_create(uint64_t seed, unsigned prefix_bits) {
-    return table_create_with_hash(seed, prefix_bits, NULL);
+struct table *table_create(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits) {
+    return table_create_with_hash(heaps, seed, prefix_bits, NULL);
 }
 
-struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash) {
+struct table *table_create_with_hash(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits,
+                                     table_hash_fn hash) {
     ASSERT(prefix_bits <= TABLE_PREFIX_BITS_MAX);
     struct table *t = mem_zalloc(sizeof *t);
-    struct segment *s = segment_create(0, 0);
+    struct segment *s = segment_create(heaps.index, 0, 0);
+    s->home = t;
+    t->heaps = heaps;
     t->seed = seed;
     t->hash = hash;
     t->prefix_bits = (uint8_t)prefix_bits;
@@ -37,13 +43,13 @@ struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_
 }
 
 static void destroy_entry(void *arg, struct entry *e) {
-    (void)arg;
-    entry_destroy(e);
+    const struct table *t = arg;
+    entry_destroy(t->heaps.entries, e);
 }
 
 void table_destroy(struct table *t) {
     if (t) {
-        bool empty = table_drain(t, UINT64_MAX, destroy_entry, NULL);
+        bool empty = table_drain(t, UINT64_MAX, destroy_entry, t);
         ASSERT(empty && t->count == 0);
         mem_free(t);
     }
@@ -161,10 +167,16 @@ struct table_ref table_find(const struct table *t, const struct key *key) {
     return (struct table_ref){slot};
 }
 
-static struct bucket *home_bucket(const struct table *t, uint64_t hash) {
+struct home {
+    struct bucket *bucket, *next; /* the other bucket that its entries may lie in */
+};
+
+static inline struct home find_home(const struct table *t, uint64_t hash) {
     uint64_t word = t->directory[directory_index(t, hash)];
-    uint32_t home = hash_home(hash, t->prefix_bits + word_depth(word), word_main_count(word));
-    return &word_segment(word)->buckets[home];
+    uint32_t count = word_main_count(word);
+    uint32_t home = hash_home(hash, t->prefix_bits + word_depth(word), count);
+    struct bucket *buckets = word_segment(word)->buckets;
+    return (struct home){&buckets[home], &buckets[home + 1 < count ? home + 1 : 0]};
 }
 
 /* A function that only prefetches has no effect in the compiler's eyes: gcc 12 with LTO drops calls
@@ -174,17 +186,54 @@ static inline void prefetch(const void *line) {
     __asm__ volatile("" : : "r"(line));
 }
 
+/* The line of the entry's head and the one behind it, an address and no pointer: the slot may be
+ * empty. */
+static inline void prefetch_start(const struct entry *e) {
+    prefetch(e);
+    prefetch((const void *)((uintptr_t)e + CACHE_LINE_BYTES));
+}
+
 void table_prefetch_bucket(const struct table *t, uint64_t hash) {
-    prefetch(home_bucket(t, hash));
+    prefetch(find_home(t, hash).bucket);
 }
 
 void table_prefetch_entry(const struct table *t, uint64_t hash) {
-    struct bucket *b = home_bucket(t, hash);
-    for (uint64_t m = match_tags(b, hash_tag(hash)); m; m &= m - 1) {
-        const char *e = (const char *)slot_entry(b->slots[first_match(m)]);
-        if (e) {
-            prefetch(e);
-            prefetch(e + CACHE_LINE_BYTES); /* most values; what follows, the hardware streams */
+    struct home home = find_home(t, hash);
+    uint64_t matches = match_tags(home.bucket, hash_tag(hash));
+    if (UNLIKELY(!matches && overflow_next(home.bucket->overflow))) {
+        prefetch(home.next);
+        return;
+    }
+    for (; matches; matches &= matches - 1) {
+        prefetch_start(slot_entry(home.bucket->slots[first_match(matches)]));
+    }
+}
+
+/* The lines of the entry behind those two. Reads its head. */
+static inline void prefetch_behind(const struct entry *e) {
+    uintptr_t line = ((uintptr_t)e & ~(uintptr_t)(CACHE_LINE_BYTES - 1)) + 2 * CACHE_LINE_BYTES;
+    struct slice last = entry_has_pointer(e) ? entry_key(e) : entry_string(e);
+    uintptr_t end = (uintptr_t)last.ptr + last.len + (entry_has_pointer(e) ? sizeof(void *) : 0);
+    end = MIN(end, line + PREFETCH_LINES_MAX * CACHE_LINE_BYTES);
+    for (; line < end; line += CACHE_LINE_BYTES) {
+        prefetch((const void *)line);
+    }
+}
+
+void table_prefetch_value(const struct table *t, uint64_t hash) {
+    struct home home = find_home(t, hash);
+    uint8_t tag = hash_tag(hash);
+    uint64_t matches = match_tags(home.bucket, tag);
+    if (UNLIKELY(!matches && overflow_next(home.bucket->overflow))) {
+        for (matches = match_tags(home.next, tag); matches; matches &= matches - 1) {
+            prefetch_start(slot_entry(home.next->slots[first_match(matches)]));
+        }
+        return;
+    }
+    for (; matches; matches &= matches - 1) {
+        const struct entry *e = slot_entry(home.bucket->slots[first_match(matches)]);
+        if (LIKELY(e)) {
+            prefetch_behind(e);
         }
     }
 }
@@ -235,6 +284,37 @@ struct entry *table_remove(struct table *t, const struct key *key, struct table_
     t->index_bytes -= (extra - s->extra_lines) * CACHE_LINE_BYTES;
     table_give_back(t, key->hash);
     return e;
+}
+
+/* --- moving --- */
+
+bool table_move_entry(struct table *t, const struct key *key, struct entry *from,
+                      struct entry *to) {
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    struct table_ref ref = table_find(t, key);
+    if (!ref.slot || slot_entry(*ref.slot) != from) {
+        return false;
+    }
+    *ref.slot = (*ref.slot & ~SLOT_POINTER_MASK) | (uint64_t)(uintptr_t)to;
+    return true;
+}
+
+bool table_move_segment(void *arg, void *from, void *to) {
+    (void)arg;
+    struct segment *s = to;
+    struct table *t = s->home;
+    if (!t->directory) {
+        return false; /* drained */
+    }
+    unsigned spare = t->depth - s->depth;
+    uint64_t first = directory_index(t, s->hash) >> spare << spare;
+    ASSERT(word_segment(t->directory[first]) == from);
+    for (uint64_t i = 0; i < 1ull << spare; i++) {
+        t->directory[first + i] = word_make(s);
+    }
+    return true;
 }
 
 /* --- walking --- */
@@ -391,7 +471,7 @@ bool table_drain(struct table *t, uint64_t limit, void (*fn)(void *arg, struct e
             }
         }
         t->drained += 1ull << (t->depth - word_depth(word));
-        segment_destroy(s);
+        segment_destroy(t->heaps.index, s);
     }
     if (t->drained < words) {
         return false;

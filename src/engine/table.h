@@ -49,14 +49,21 @@ struct table_ref {
     uint64_t *slot; /* NULL = not found */
 };
 
+/* Where the table's entries lie, and its segments: NULL = in mem_alloc's memory. The heaps outlive
+ * the table. */
+struct table_heaps {
+    struct heap *entries, *index;
+};
+
 /* Another hash than hash_bytes, for tests that make keys collide. */
 typedef uint64_t (*table_hash_fn)(uint64_t seed, const void *ptr, size_t len);
 
 /* `prefix_bits`: leading hash bits that are the same for all keys of the table (the partition's),
  * at most TABLE_PREFIX_BITS_MAX. Keys' hashes are hash_bytes with `seed`: the table computes them
  * again when a segment grows. */
-struct table *table_create(uint64_t seed, unsigned prefix_bits);
-struct table *table_create_with_hash(uint64_t seed, unsigned prefix_bits, table_hash_fn hash);
+struct table *table_create(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits);
+struct table *table_create_with_hash(struct table_heaps heaps, uint64_t seed, unsigned prefix_bits,
+                                     table_hash_fn hash);
 /* A key with its hash as this table wants it. */
 struct key table_key(const struct table *t, struct slice bytes);
 /* Destroys the entries too. Takes NULL. */
@@ -89,10 +96,19 @@ void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
 
-/* Prefetching, so that a batch overlaps its cache misses: first the bucket, then the entry its tags
- * suggest. Hints only; never touch what is not there. */
+/* The heaps' compaction (heap.h). An entry with this key was copied from `from` to `to`: false when
+ * the table holds no entry at `from`. */
+bool table_move_entry(struct table *t, const struct key *key, struct entry *from, struct entry *to);
+/* A segment of some table was copied: the table is told (a heap_move_fn, `arg` unused). */
+bool table_move_segment(void *arg, void *from, void *to);
+
+/* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the
+ * entry its tags suggest, or the next bucket where the entry must be there; then the rest of the
+ * entry. Each stage reads what the one before has asked for. Hints only; never touch what is not
+ * there. */
 void table_prefetch_bucket(const struct table *t, uint64_t hash);
 void table_prefetch_entry(const struct table *t, uint64_t hash);
+void table_prefetch_value(const struct table *t, uint64_t hash);
 
 /* Calls fn for the entries of at least one bucket from `cursor` (0 starts) and returns the next
  * cursor; 0 = done. fn must not change the table. Entries are found by their home bucket. The bits

@@ -48,6 +48,7 @@ static void check_segment(const struct table *t, struct segment *s, struct total
     uint32_t own_slots = (uint32_t)(s->main_count + s->stash_count) * BUCKET_SLOTS;
     ASSERT(s->main_count >= 1 && s->main_count <= SEGMENT_BUCKETS_MAX);
     ASSERT(1u + s->main_count + s->stash_count == segment_lines(s->size));
+    ASSERT(s->home == t && word_segment(t->directory[directory_index(t, s->hash)]) == s);
     ASSERT((s->extra == NULL) == (s->extra_lines == 0));
     for (uint32_t i = 0; i < segment_slots(s); i++) {
         bool present = *segment_slot(s, i) != 0;

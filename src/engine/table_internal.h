@@ -19,6 +19,7 @@ struct table {
     uint64_t *directory; /* NULL once drained */
     uint8_t depth, prefix_bits;
     table_hash_fn hash; /* NULL = hash_bytes */
+    struct table_heaps heaps;
     uint64_t seed;
     uint64_t count, count_volatile, count_absent, count_marked;
     size_t index_bytes;

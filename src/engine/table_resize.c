@@ -83,6 +83,8 @@ static void link_segment(struct table *t, uint64_t hash, struct segment *s) {
     for (uint64_t i = 0; i < 1ull << spare; i++) {
         t->directory[first + i] = word_make(s);
     }
+    s->home = t;
+    s->hash = hash;
     t->segments_at_depth[s->depth]++;
     t->index_bytes += segment_bytes(s);
 }
@@ -90,7 +92,7 @@ static void link_segment(struct table *t, uint64_t hash, struct segment *s) {
 static void drop_segment(struct table *t, struct segment *s) {
     t->segments_at_depth[s->depth]--;
     t->index_bytes -= segment_bytes(s);
-    segment_destroy(s);
+    segment_destroy(t->heaps.index, s);
 }
 
 static bool may_split(const struct table *t, const struct segment *s) {
@@ -118,8 +120,9 @@ static void split(struct table *t, uint64_t hash, struct segment *s) {
     for (unsigned i = 0; i < 2; i++) {
         uint64_t range = (hash & ~(1ull << bit)) | (uint64_t)i << bit;
         link_segment(t, range,
-                     segment_build(half[i].entries, half[i].count, segment_size_for(half[i].count),
-                                   t->prefix_bits, depth + 1, true));
+                     segment_build(t->heaps.index, half[i].entries, half[i].count,
+                                   segment_size_for(half[i].count), t->prefix_bits, depth + 1,
+                                   true));
         batch_free(&half[i]);
     }
     batch_free(&all);
@@ -132,7 +135,8 @@ static bool rebuild(struct table *t, uint64_t hash, struct segment *s, unsigned 
     batch_init(&all, s->count);
     batch_add(&all, t, s);
     struct segment *built =
-        segment_build(all.entries, all.count, size, t->prefix_bits, s->depth, false);
+        segment_build(t->heaps.index, all.entries, all.count, size, t->prefix_bits, s->depth,
+                      false);
     batch_free(&all);
     if (!built) {
         return false;
@@ -178,8 +182,9 @@ static void merge(struct table *t, uint64_t hash, struct segment *s, struct segm
     batch_init(&all, s->count + o->count);
     batch_add(&all, t, s);
     batch_add(&all, t, o);
-    struct segment *built = segment_build(all.entries, all.count, segment_size_for(all.count),
-                                          t->prefix_bits, s->depth - 1u, false);
+    struct segment *built =
+        segment_build(t->heaps.index, all.entries, all.count, segment_size_for(all.count),
+                      t->prefix_bits, s->depth - 1u, false);
     batch_free(&all);
     if (!built) {
         return;

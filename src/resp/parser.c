@@ -93,6 +93,15 @@ size_t resp_parser_bytes(const struct resp_parser *p) {
            (partial->unescaped ? mem_size(partial->unescaped) : 0);
 }
 
+size_t resp_parser_wants(const struct resp_parser *p) {
+    const struct resp_partial *partial = p->partial;
+    if (!partial || partial->unescaped || !partial->cursor.args_left ||
+        partial->cursor.bulk_len == BULK_UNKNOWN) {
+        return 0;
+    }
+    return partial->cursor.pos + partial->cursor.bulk_len + CRLF_BYTES;
+}
+
 static enum step fail(char *error, const char *text) {
     snprintf(error, RESP_ERROR_CHARS_MAX, "%s", text);
     return STEP_ERROR;
@@ -128,8 +137,8 @@ static inline const char *short_length(const char *at, const char *end, uint32_t
     }
     const char *p = at;
     uint32_t value = 0;
-    for (unsigned digit; p - at < SHORT_DIGITS_MAX &&
-                         (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++) {
+    for (unsigned digit;
+         p - at < SHORT_DIGITS_MAX && (digit = (unsigned)(unsigned char)*p - '0') <= 9; p++) {
         value = value * 10 + digit;
     }
     if (UNLIKELY(p == at || *p != '\r' || (*at == '0' && p - at > 1))) {

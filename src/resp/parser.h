@@ -42,6 +42,9 @@ void resp_parser_reset(struct resp_parser *p);
 /* Bytes held by the parser's own state. */
 size_t resp_parser_bytes(const struct resp_parser *p);
 
+/* Bytes of the incomplete request that are known to be needed, from its start; 0 = not known. */
+size_t resp_parser_wants(const struct resp_parser *p);
+
 /* Parses one request from data[0, len), len > 0. On RESP_REQUEST args->v borrows from `data`;
  * args->count is at least 1. `args` is overwritten. Errors are Redis 7.2's: "invalid multibulk
  * length", "unauthenticated multibulk length", "expected '$', got 'x'", "invalid bulk length",

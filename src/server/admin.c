@@ -90,6 +90,28 @@ bool admin_config_set(struct server *s, struct env *env, const struct slice *pai
     return ok;
 }
 
+void admin_refresh_memory(struct server *s) {
+    struct limits_memory limit = limits_memory();
+    pthread_mutex_lock(&s->config_lock);
+    uint64_t before = s->config->memory_limit_bytes;
+    if (limit.bytes != before && limit.bytes > 0) {
+        struct config *changed = config_copy(s->config);
+        changed->memory_limit_bytes = limit.bytes;
+        log_warning("The memory limit changed from %llu to %llu bytes (%s)",
+                    (unsigned long long)before, (unsigned long long)limit.bytes, limit.source);
+        if (config_percent(changed, "maxmemory")) {
+            struct settings *settings = settings_make(changed, atomic_load(&s->maxclients));
+            log_warning("maxmemory is %s of it: now %llu bytes", config_text(changed, "maxmemory"),
+                        (unsigned long long)settings->keyspace.maxmemory_bytes);
+            keyspace_set_params(s->ks, &settings->keyspace);
+            shards_publish(s->group, NULL, settings);
+        }
+        config_destroy(s->config);
+        s->config = changed;
+    }
+    pthread_mutex_unlock(&s->config_lock);
+}
+
 static bool config_set(struct env *env, const struct slice *pairs, uint32_t count,
                        struct buf *error) {
     return admin_config_set(server_of(env), env, pairs, count, error);

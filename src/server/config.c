@@ -14,6 +14,7 @@
 
 struct config *config_create(void) {
     struct config *c = mem_zalloc(sizeof *c);
+    c->memory_limit_bytes = limits_memory().bytes;
     for (uint32_t i = 0; i < options_count(); i++) {
         c->values[i] = mem_strdup(options_at(i)->initial);
     }
@@ -78,10 +79,10 @@ int64_t config_int(const struct config *c, const char *name) {
     return strtoll(config_text(c, name), NULL, type == OPTION_OCTAL ? 8 : 10);
 }
 
-static uint64_t memory_of(const char *text) {
+static uint64_t memory_of(const struct config *c, const char *text) {
     uint32_t percent;
     if (option_parse_percent(slice_str(text), &percent)) {
-        return limits_memory_bytes() / 100 * percent;
+        return c->memory_limit_bytes / 100 * percent;
     }
     return strtoull(text, NULL, 10);
 }
@@ -89,7 +90,12 @@ static uint64_t memory_of(const char *text) {
 uint64_t config_memory(const struct config *c, const char *name) {
     enum option_type type = options_at(index_of(name))->type;
     ASSERT(type == OPTION_MEMORY || type == OPTION_MEMORY_PERCENT);
-    return memory_of(config_text(c, name));
+    return memory_of(c, config_text(c, name));
+}
+
+uint32_t config_percent(const struct config *c, const char *name) {
+    uint32_t percent;
+    return option_parse_percent(slice_str(config_text(c, name)), &percent) ? percent : 0;
 }
 
 const struct config_map *config_find_map(const struct config *c, struct slice name) {
@@ -263,7 +269,7 @@ void config_show(const struct config *c, const struct option *o, struct buf *out
             buf_printf(out, "%s%s", i ? "\n" : "", c->maps[i].map->definition);
         }
     } else if (o->type == OPTION_MEMORY_PERCENT && !(o->flags & OPTION_COMPAT)) {
-        buf_printf(out, "%llu", (unsigned long long)memory_of(value));
+        buf_printf(out, "%llu", (unsigned long long)memory_of(c, value));
     } else if (o->flags & OPTION_HIDE_URL_PASSWORD) {
         show_url(slice_str(value), out);
     } else if (strcmp(o->name, "dir") == 0) {

@@ -22,6 +22,7 @@ struct config {
     struct config_map maps[MAPPINGS_MAX];
     uint32_t maps_count;
     char *path; /* absolute, of the file it was read from; NULL = none */
+    uint64_t memory_limit_bytes; /* what percentages are of: the process's limit when it was made */
 };
 
 /* Defaults. */
@@ -34,6 +35,8 @@ const char *config_text(const struct config *c, const char *name);
 bool config_bool(const struct config *c, const char *name);
 int64_t config_int(const struct config *c, const char *name);     /* INT, OCTAL, SPAN (ms) */
 uint64_t config_memory(const struct config *c, const char *name); /* bytes; a percentage resolved */
+/* The percentage that stands for it, 0 when it is given in bytes. */
+uint32_t config_percent(const struct config *c, const char *name);
 bool config_given(const struct config *c, const char *name);
 
 /* Sets one option from the words of a line. */

@@ -88,6 +88,7 @@ static double ratio(uint64_t a, uint64_t b) {
 static void memory_limits(struct server *s, struct env *env, struct buf *out) {
     bytes_and_human(out, "maxmemory", env->settings->keyspace.maxmemory_bytes);
     pthread_mutex_lock(&s->config_lock);
+    buf_printf(out, "maxmemory_percent:%u\r\n", config_percent(s->config, "maxmemory"));
     buf_printf(out, "maxmemory_policy:%s\r\n", config_text(s->config, "maxmemory-policy"));
     pthread_mutex_unlock(&s->config_lock);
 }
@@ -124,6 +125,9 @@ static void section_memory(struct server *s, struct env *env, const struct total
     line_u64(out, "allocator_active", m.active);
     line_u64(out, "allocator_resident", m.resident);
     bytes_and_human(out, "total_system_memory", limits_machine_bytes());
+    struct limits_memory limit = limits_memory();
+    bytes_and_human(out, "mem_limit", limit.bytes);
+    buf_printf(out, "mem_limit_source:%s\r\n", limit.source);
     line_u64(out, "used_memory_lua", 0);
     line_u64(out, "used_memory_vm_eval", 0);
     buf_printf(out, "used_memory_lua_human:0B\r\n");
@@ -180,9 +184,10 @@ static void section_stats(struct server *s, struct env *env, const struct totals
     line_u64(out, "rejected_connections", t->rejected);
     zeros(out, (const char *const[]){"sync_full", "sync_partial_ok", "sync_partial_err", NULL});
     line_u64(out, "expired_keys", t->expired);
-    buf_printf(out, "expired_stale_perc:0.00\r\n");
-    zeros(out, (const char *const[]){"expired_time_cap_reached_count",
-                                     "expire_cycle_cpu_milliseconds", NULL});
+    buf_printf(out, "expired_stale_perc:%.2f\r\n", t->stale_percent);
+    line_u64(out, "expired_time_cap_reached_count", t->expire_capped);
+    line_u64(out, "expire_cycle_cpu_milliseconds",
+             (uint64_t)((double)t->expire_ticks / shards_ticks_per_us(s->group) / 1000));
     line_u64(out, "evicted_keys", t->evicted);
     zeros(out, (const char *const[]){"evicted_clients", "total_eviction_exceeded_time",
                                      "current_eviction_exceeded_time", NULL});
@@ -319,8 +324,10 @@ static void section_keyspace(struct server *s, struct env *env, const struct tot
         uint64_t keys, with_expiry;
         keyspace_count(s->ks, env->held, db, &keys, &with_expiry);
         if (keys > 0) {
-            buf_printf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=0\r\n", db, keys,
-                       with_expiry);
+            uint64_t ttl_ms = with_expiry ? keyspace_mean_ttl_ms(s->ks, env->held, db) : 0;
+            buf_printf(out,
+                       "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n", db,
+                       keys, with_expiry, ttl_ms);
         }
     }
 }
@@ -344,6 +351,7 @@ static const struct {
     {"cluster", "Cluster", section_cluster, true},
     {"shards", "Shards", info_shards, true},
     {"store", "Store", info_store, true},
+    {"missratio", "Missratio", info_missratio, false},
     {"keyspace", "Keyspace", section_keyspace, true},
 };
 

@@ -1,4 +1,5 @@
-/* INFO's sections that Redis does not have: `shards`, a line a shard, and `store`. */
+/* INFO's sections that Redis does not have: `shards`, a line a shard, `missratio` and
+ * `store`. */
 #include <inttypes.h>
 
 #include "server/info.h"
@@ -56,6 +57,38 @@ void info_shards(struct server *s, struct env *env, const struct totals *t, stru
                    share(busy, busy + idle), batches, share(batched, batches),
                    stat_get(&st->parked_now), stat_get(&st->messages), stat_get(&st->loops),
                    backend == NET_URING ? "io_uring" : "epoll");
+    }
+}
+
+/* What the keys take, index included: so many of the sampled keys' mean size. */
+static uint64_t keys_bytes(struct server *s, struct env *env, const struct mrc_sum *sum) {
+    uint64_t keys = 0;
+    for (unsigned db = 0; db < env->settings->databases; db++) {
+        uint64_t here, with_expiry;
+        keyspace_count(s->ks, env->held, db, &here, &with_expiry);
+        keys += here;
+    }
+    return sum->keys ? (uint64_t)((double)sum->bytes / (double)sum->keys * (double)keys) : 0;
+}
+
+void info_missratio(struct server *s, struct env *env, const struct totals *t, struct buf *out) {
+    static const struct {
+        const char *name;
+        double times;
+    } sizes[] = {{"0.25x", 0.25}, {"0.5x", 0.5}, {"1x", 1},        {"1.5x", 1.5},
+                 {"2x", 2},       {"4x", 4},     {"unlimited", 1e9}};
+    struct mrc_sum sum = {0};
+    keyspace_estimate(s->ks, env->held, &sum);
+    uint64_t bytes = keys_bytes(s, env, &sum);
+    buf_printf(out,
+               "hit_ratio_estimate:%s\r\nsampled_keys:%" PRIu64 "\r\nsampling_rate:%.6f\r\n"
+               "estimated_reads:%.0f\r\nkeys_memory:%" PRIu64 "\r\nhit_ratio_measured:%.4f\r\n",
+               env->settings->keyspace.no_estimate ? "off" : "on", sum.keys,
+               sum.rate / MAX(sum.parts, 1u), sum.reads, bytes,
+               sum.reads > 0 ? sum.hits / sum.reads : 0);
+    for (size_t i = 0; i < ARRAY_COUNT(sizes); i++) {
+        buf_printf(out, "hit_ratio_%s:%.4f\r\n", sizes[i].name,
+                   mrc_hit_ratio(&sum, (double)bytes * sizes[i].times));
     }
 }
 

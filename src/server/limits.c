@@ -2,18 +2,15 @@
 #include "server/limits.h"
 
 #include <sched.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "base/assert.h"
 #include "engine/keyspace.h"
+#include "server/cgroup.h"
 
 STATIC_ASSERT((int)LIMITS_SHARDS_MAX *(int)PARTITIONS_PER_SHARD <= (int)PARTITIONS_MAX,
               "every shard has its partitions");
-
-enum { CGROUP_PATH_MAX = 512 };
 
 uint32_t limits_raise_files(uint32_t clients) {
     struct rlimit limit;
@@ -40,42 +37,13 @@ uint64_t limits_machine_bytes(void) {
     return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : 0;
 }
 
-/* The limit in `path`, UINT64_MAX when there is none. */
-static uint64_t read_limit(const char *path) {
-    unsigned long long bytes;
-    FILE *f = fopen(path, "re");
-    if (!f) {
-        return UINT64_MAX;
-    }
-    int got = fscanf(f, "%llu", &bytes); /* "max" does not parse */
-    fclose(f);
-    return got == 1 ? bytes : UINT64_MAX;
-}
-
-/* A group's parents limit it too. */
-static uint64_t cgroup_limit(void) {
-    char group[CGROUP_PATH_MAX / 2] = "", path[CGROUP_PATH_MAX];
-    FILE *f = fopen("/proc/self/cgroup", "re");
-    if (!f) {
-        return UINT64_MAX;
-    }
-    int got = fscanf(f, "0::%255s", group);
-    fclose(f);
-    uint64_t least = UINT64_MAX;
-    while (got == 1) {
-        snprintf(path, sizeof path, "/sys/fs/cgroup%s/memory.max", group);
-        least = MIN(least, read_limit(path));
-        char *slash = strrchr(group, '/');
-        if (!slash) {
-            break;
-        }
-        *slash = '\0';
-    }
-    return least;
-}
-
-uint64_t limits_memory_bytes(void) {
-    return MIN(limits_machine_bytes(), cgroup_limit());
+struct limits_memory limits_memory(void) {
+    static const char *const names[] = {
+        [CGROUP_NONE] = "machine", [CGROUP_V2] = "cgroup-v2", [CGROUP_V1] = "cgroup-v1"};
+    struct cgroup_limit group = cgroup_memory_limit("/proc/self/cgroup", "/sys/fs/cgroup");
+    uint64_t machine = limits_machine_bytes();
+    return group.bytes < machine ? (struct limits_memory){group.bytes, names[group.source]}
+                                 : (struct limits_memory){machine, names[CGROUP_NONE]};
 }
 
 uint32_t limits_cores(void) {

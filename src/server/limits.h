@@ -11,8 +11,12 @@ enum {
 
 /* Raises RLIMIT_NOFILE for `clients` clients as far as it may and returns how many fit. */
 uint32_t limits_raise_files(uint32_t clients);
-/* Bytes the process may use: the smaller of the machine's memory and its cgroup's limit (v2). */
-uint64_t limits_memory_bytes(void);
+/* Memory the process may use: the smaller of the machine's and its control groups' limit. */
+struct limits_memory {
+    uint64_t bytes;
+    const char *source; /* "machine", "cgroup-v2", "cgroup-v1" */
+};
+struct limits_memory limits_memory(void);
 /* The machine's memory, in bytes. */
 uint64_t limits_machine_bytes(void);
 /* Cores the process may run on, at least 1. */

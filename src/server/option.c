@@ -96,6 +96,13 @@ static bool take_memory(const struct option *o, struct slice word, struct buf *o
         buf_printf(out, "%u%%", percent);
         return true;
     }
+    bool is_percent = word.len > 0 && word.ptr[word.len - 1] == '%';
+    int64_t number;
+    if (o->type == OPTION_MEMORY_PERCENT && is_percent) {
+        return num_parse_i64(slice_of(word.ptr, word.len - 1), &number) && number > 100
+                   ? refuse(why, "percentage argument must be less or equal to 100")
+                   : refuse(why, "argument must be a memory or percent value");
+    }
     uint64_t bytes;
     if (!num_parse_memory(word, &bytes) || bytes > INT64_MAX) {
         return refuse(why, "argument must be a memory value");

@@ -75,6 +75,7 @@ static const struct option table[] = {
     ENUM_("maxmemory-policy", 0, "noeviction", "volatile-lru", "volatile-lfu", "volatile-random",
           "volatile-ttl", "allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
     INT_("maxmemory-samples", 0, "5", 1, 64),
+    BOOL_("hit-ratio-estimate", 0, "yes"),
     INT_ALIAS("hash-max-listpack-entries", "hash-max-ziplist-entries", 0, "512", 0, INT32_MAX),
     INT_ALIAS("hash-max-listpack-value", "hash-max-ziplist-value", 0, "64", 0, INT32_MAX),
     /* limits of the protocol and of clients */

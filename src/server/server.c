@@ -221,7 +221,10 @@ static bool start(struct server *s) {
     return write_pidfile(s);
 }
 
-static void sample(struct server *s) {
+static void sample(struct server *s, uint32_t round) {
+    if (round % SERVER_LIMIT_PERIOD_SAMPLES == 0) {
+        admin_refresh_memory(s);
+    }
     struct totals t;
     const struct totals_base none = {0};
     totals_read(s->group, s->ks, &none, &t);
@@ -234,7 +237,7 @@ static void sample(struct server *s) {
 static void wait_for_end(struct server *s, int signals_fd) {
     struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
                            {.fd = s->stop_fd, .events = POLLIN}};
-    for (;;) {
+    for (uint32_t round = 1;; round++) {
         int ready = poll(fds, ARRAY_COUNT(fds), SAMPLER_PERIOD_MS);
         if (ready > 0 && fds[1].revents) {
             return;
@@ -245,7 +248,7 @@ static void wait_for_end(struct server *s, int signals_fd) {
                         got.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
             return;
         }
-        sample(s);
+        sample(s, round);
     }
 }
 

@@ -63,6 +63,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
         .lfu_log_factor = (uint32_t)config_int(c, "lfu-log-factor"),
         .lfu_decay = decay == 0 ? LFU_DECAY_NEVER : (uint32_t)decay,
+        .no_estimate = !config_bool(c, "hit-ratio-estimate"),
     };
     s->databases = (uint32_t)config_int(c, "databases");
     const char *password = config_text(c, "requirepass");

@@ -28,6 +28,8 @@ static void add_shard(const struct stats *s, struct totals *out) {
     out->error_replies += stat_get(&s->error_replies);
     out->auth_failures += stat_get(&s->auth_failures);
     out->loops += stat_get(&s->loops);
+    out->expire_ticks += stat_get(&s->expire_ticks);
+    out->expire_capped += stat_get(&s->expire_capped);
     out->parked += stat_get(&s->parked_now);
     uint64_t found = stat_get(&s->row_hits), waited = stat_get(&s->row_waited);
     out->row_hits += found - MIN(found, waited); /* a row is waited for before it is found */
@@ -39,6 +41,15 @@ static void add_shard(const struct stats *s, struct totals *out) {
     out->row_timeouts += stat_get(&s->row_timeouts);
 }
 
+/* The mean: partitions hold nearly equal shares. */
+static double stale_percent(const struct keyspace *ks) {
+    double ppm = 0;
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        ppm += atomic_load_explicit(&ks->partitions[i]->stats.stale_ppm, memory_order_relaxed);
+    }
+    return ppm / ks->partitions_count / 1e4;
+}
+
 void totals_read(const struct shard_group *group, const struct keyspace *ks,
                  const struct totals_base *base, struct totals *out) {
     *out = (struct totals){0};
@@ -47,6 +58,7 @@ void totals_read(const struct shard_group *group, const struct keyspace *ks,
     }
     struct totals_base now = {0};
     add_partitions(ks, &now);
+    out->stale_percent = stale_percent(ks);
     out->hits = now.hits - base->hits;
     out->misses = now.misses - base->misses;
     out->expired = now.expired - base->expired;

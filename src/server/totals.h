@@ -11,6 +11,8 @@ struct totals {
     uint64_t closed_output, closed_query, closed_idle;
     uint64_t protocol_errors, error_replies, auth_failures;
     uint64_t loops, parked;
+    uint64_t expire_ticks, expire_capped;
+    double stale_percent; /* of the entries with a TTL that the sweep met lately: were expired */
     uint64_t row_hits, row_misses, row_joins, row_fills, row_fills_refused, row_errors;
     uint64_t row_timeouts;
     uint64_t hits, misses, expired, evicted; /* of the partitions */

@@ -38,7 +38,7 @@ void load_unref(struct load *l) {
     }
     ASSERT(!l->waiters);
     store_request_destroy(l->request);
-    entry_destroy(l->entry);
+    entry_destroy(NULL, l->entry);
     mapping_unref(l->map);
     mem_free(l->error);
     mem_free((char *)l->key.bytes.ptr);
@@ -53,8 +53,7 @@ static void add_waiter(struct load *l, const struct session *s) {
 }
 
 /* Makes the load and puts it into the partition's map. Two references: the map's, the flight's. */
-static struct load *start_load(struct shard *sh, struct partition *p,
-                               const struct row_miss *miss) {
+static struct load *start_load(struct shard *sh, struct partition *p, const struct row_miss *miss) {
     struct load *l = mem_zalloc(sizeof *l);
     size_t len = miss->key.bytes.len;
     l->key = (struct key){slice_of(mem_dup(miss->key.bytes.ptr, len), len), miss->key.hash};
@@ -172,25 +171,25 @@ static int64_t fill_expire_ms(struct shard *sh, const struct mapping *m) {
     return sh->env.now_ms + m->ttl_ms - (int64_t)rng_below(&sh->env.rng, jitter_ms + 1);
 }
 
-/* The row as an entry of the table's kind; NULL when there is no row to keep. */
+/* The row as a detached entry of the table's kind; NULL when there is no row to keep. */
 static struct entry *entry_of_row(struct shard *sh, struct load *l) {
     const struct store_request *r = l->request;
     struct entry_origin origin = {l->map->id, l->generation};
     if (r->status == STORE_ABSENT) {
         return l->map->absent_ms > 0
-                   ? entry_create_value(l->key.bytes, VALUE_ABSENT, NULL,
+                   ? entry_create_value(NULL, l->key.bytes, VALUE_ABSENT, NULL,
                                         sh->env.now_ms + l->map->absent_ms, origin)
                    : NULL;
     }
     int64_t expire_ms = fill_expire_ms(sh, l->map);
     if (!r->value.is_hash) {
-        return entry_create_string(l->key.bytes, r->value.string, expire_ms, origin);
+        return entry_create_string(NULL, l->key.bytes, r->value.string, expire_ms, origin);
     }
     struct hash *h = hash_create();
     for (uint32_t i = 0; i < r->value.pairs_count; i++) {
         hash_set(h, r->value.pairs[2 * i], r->value.pairs[2 * i + 1], &sh->env.settings->hash);
     }
-    return entry_create_value(l->key.bytes, VALUE_HASH, h, expire_ms, origin);
+    return entry_create_value(NULL, l->key.bytes, VALUE_HASH, h, expire_ms, origin);
 }
 
 /* Under the lock: may this load's row be stored? */
@@ -203,8 +202,7 @@ static bool token_holds(const struct partition *p, const struct load *l) {
 /* Past maxmemory with nothing to evict a row is answered, not kept. Before the lock is taken. */
 static bool has_room(struct shard *sh) {
     return !sh->env.settings->keyspace.maxmemory_bytes ||
-           keyspace_make_room(sh->env.ks, sh->index, sh->env.shards, sh->env.now_ms,
-                              EVICT_A_BATCH_MAX);
+           keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX);
 }
 
 /* Under the lock: stores the row's entry `e`, or keeps it for the waiters. */
@@ -212,15 +210,18 @@ static void fill(struct shard *sh, struct partition *p, struct load *l, struct e
                  bool room) {
     bool store = room && token_holds(p, l);
     if (l->state == ROW_LOADED && (l->keep_copy || !store)) {
-        l->entry = store ? entry_copy(e, l->key.bytes, entry_expire_ms(e), entry_origin(e)) : e;
+        l->entry = e;
     }
     if (store && e) {
-        part_put(p, 0, &l->key, e);
+        int64_t expire_ms = entry_expire_ms(e);
+        part_put(p, 0, &l->key,
+                 l->entry ? entry_copy(&p->heap, e, l->key.bytes, expire_ms, entry_origin(e))
+                          : entry_move(NULL, &p->heap, e, l->key.bytes, expire_ms));
         stat_add(&sh->stats.row_fills, 1);
     } else if (!store) {
         stat_add(&sh->stats.row_fills_refused, 1);
         if (e != l->entry) {
-            entry_destroy(e);
+            entry_destroy(NULL, e);
         }
     }
 }

@@ -34,7 +34,7 @@ static void on_cron(struct timer *t, void *arg) {
     stat_add(&sh->stats.busy_us, (uint64_t)((double)sh->busy_ticks / per_us));
     stat_add(&sh->stats.idle_us, (uint64_t)((double)sh->idle_ticks / per_us));
     sh->busy_ticks = sh->idle_ticks = 0;
-    sh->maintain_left = sh->env.ks->partitions_count;
+    sh->evicting = keyspace_is_full(sh->env.ks);
     int64_t pause_ms = atomic_load_explicit(&sh->group->pause_until_ms, memory_order_relaxed);
     if (!list_empty(&sh->paused) && sh->env.now_ms >= pause_ms) {
         park_unpause(sh);
@@ -52,6 +52,7 @@ static void apply_settings(struct shard *sh, const struct settings *settings) {
     }
     sh->retired[sh->retired_count++] = sh->env.settings;
     sh->env.settings = settings;
+    sh->evicting = keyspace_is_full(sh->env.ks); /* maxmemory may have been lowered */
 }
 
 static void release_retired(struct shard *sh) {
@@ -84,7 +85,8 @@ static void reset_stats(struct shard *sh) {
         &s->clients_closed_idle, &s->protocol_errors,   &s->error_replies,
         &s->auth_failures,   &s->row_hits,              &s->row_misses,
         &s->row_waited,      &s->row_joins,       &s->row_fills,             &s->row_fills_refused,
-        &s->row_errors,      &s->row_timeouts};
+        &s->row_errors,      &s->row_timeouts,          &s->expire_ticks,
+        &s->expire_capped};
     for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);
     }
@@ -186,6 +188,7 @@ static void handle_events(struct shard *sh) {
             accept_fd(sh, e->fd);
             break;
         case NET_EVENT_DATA:
+            maintain_received(sh);
             pipeline_receive(sh, s, e->data);
             break;
         case NET_EVENT_SENT:
@@ -223,29 +226,6 @@ static void run_resumed(struct shard *sh) {
     list_splice(&sh->runnable, &now);
 }
 
-/* One partition's step of expiry and freeing; each owned one gets its turn a cron period, and
- * another at once while it has more to do. */
-static void maintain(struct shard *sh) {
-    struct keyspace *ks = sh->env.ks;
-    bool sweeps = !atomic_load_explicit(&sh->group->no_active_expire, memory_order_relaxed);
-    while (sh->maintain_left > 0) {
-        struct partition *p = ks->partitions[sh->maintain_next];
-        bool more = false;
-        if (p->owner == sh->index) {
-            lock_take(&p->lock);
-            more = part_maintain(p, sh->env.now_ms, sweeps ? MAINTAIN_SLOTS : 0);
-            lock_release(&p->lock);
-        }
-        if (!more) {
-            sh->maintain_next = (sh->maintain_next + 1) % ks->partitions_count;
-            sh->maintain_left--;
-        }
-        if (p->owner == sh->index) {
-            return;
-        }
-    }
-}
-
 /* --- stopping --- */
 
 /* Ends the sessions that have nothing under way; true when none is left (or time is up). */
@@ -265,7 +245,7 @@ static bool wind_down(struct shard *sh) {
 /* --- the loop --- */
 
 static int64_t wait_time_us(struct shard *sh) {
-    if (!list_empty(&sh->runnable) || sh->maintain_left || sh->stopping ||
+    if (!list_empty(&sh->runnable) || sh->maintenance.left || sh->evicting || sh->stopping ||
         !mailbox_may_sleep(&sh->mailbox)) {
         return sh->stopping && list_empty(&sh->runnable) ? 1000 : 0;
     }
@@ -291,8 +271,11 @@ static void run_loop(struct shard *sh) {
             run_resumed(sh);
         }
         timers_run(&sh->timers, sh->env.now_us, TIMERS_A_LOOP_MAX, sh);
-        if (sh->maintain_left) {
-            maintain(sh);
+        if (sh->maintenance.left) {
+            maintain_run(sh);
+        }
+        if (sh->evicting) {
+            maintain_evict(sh);
         }
         load_submit(sh);
         release_retired(sh);
@@ -383,6 +366,7 @@ static void *shard_main(void *arg) {
     if (open_net(sh)) {
         sh->cron.fire = on_cron;
         on_cron(&sh->cron, sh);
+        maintain_start(sh);
         report_started(sh, NULL);
         run_loop(sh);
     }

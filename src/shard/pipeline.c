@@ -1,7 +1,7 @@
 /* The way of a request, top to bottom:
  *
  *   bytes -> pipeline_receive -> parse_batch -> prepare (find the command, hash, prefetch buckets)
- *         -> pipeline_run (prefetch entries) -> execute (check, lock, call, unlock)
+ *         -> pipeline_run (prefetch entries, values) -> execute (check, lock, call, unlock)
  *         -> settle -> net_send
  *
  * A batch takes requests of many connections before it executes any, so that their cache misses
@@ -218,6 +218,16 @@ static void execute(struct shard *sh, struct request *r) {
 
 /* --- settle --- */
 
+/* Room in s->in for `more` bytes and for those the request is known to need beyond them: a large
+ * value is not moved at every doubling, and a client that only announces one gets little. */
+static void reserve_input(struct session *s, size_t more) {
+    size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
+    if (UNLIKELY(wants > have)) {
+        size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
+        buf_reserve(&s->in, more + MIN(wants - have, ahead));
+    }
+}
+
 /* Puts what was not executed into s->in and forgets the source. */
 static void keep_rest(struct session *s) {
     bool parked = s->state != SESSION_RUNNING;
@@ -227,7 +237,9 @@ static void keep_rest(struct session *s) {
     }
     if (s->src.ptr == s->in.ptr) {
         buf_consume(&s->in, from);
+        reserve_input(s, 0);
     } else if (from < s->src.len) {
+        reserve_input(s, s->src.len - from);
         buf_append(&s->in, s->src.ptr + from, s->src.len - from);
     }
     if (s->in.len == 0 && s->in.cap) {
@@ -292,21 +304,29 @@ static void attribute_ticks(struct shard *sh, const struct cmd *c, uint64_t *sin
     *since = now;
 }
 
+/* One stage for the whole batch: the lines it asks for are on their way together, and the next
+ * stage finds them there. */
+static void prefetch_stage(struct shard *sh,
+                           void (*stage)(struct keyspace *ks, unsigned db, uint64_t hash)) {
+    const struct batch *b = &sh->batch;
+    for (uint32_t i = 0; i < b->count; i++) {
+        const struct cmd *c = &b->requests[i].cmd;
+        for (uint32_t k = 0; c->spec && k < c->keys_count && k < BATCH_KEYS_INLINE; k++) {
+            stage(sh->env.ks, client_db(c->client), c->keys[k].hash);
+        }
+    }
+}
+
 void pipeline_run(struct shard *sh) {
     struct batch *b = &sh->batch;
     uint32_t count = b->count;
     if (count > 1) {
-        for (uint32_t i = 0; i < count; i++) {
-            const struct cmd *c = &b->requests[i].cmd;
-            for (uint32_t k = 0; c->spec && k < c->keys_count && k < BATCH_KEYS_INLINE; k++) {
-                keyspace_prefetch_entry(sh->env.ks, client_db(c->client), c->keys[k].hash);
-            }
-        }
+        prefetch_stage(sh, keyspace_prefetch_entry);
+        prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
         sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
-                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.shards,
-                                                 sh->env.now_ms, EVICT_A_BATCH_MAX);
+                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {

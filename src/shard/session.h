@@ -15,11 +15,13 @@ enum {
     OUTPUT_PAUSE_BYTES = 1 << 20,   /* past this unsent output a client's requests wait */
     OUTPUT_RESUME_BYTES = 256 << 10,
     INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
+    INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
+    INPUT_AHEAD_BYTES_MIN = 64 << 10,
     ARGS_KEEP_MAX = 1024,           /* larger argument arrays are freed after use */
     TIMERS_A_LOOP_MAX = 256,
     MESSAGES_A_LOOP_MAX = 1024,
     RESUMES_A_LOOP_MAX = 256,
-    MAINTAIN_SLOTS = 1024,          /* table slots swept for expiry in one step */
+    MAINTAIN_SLOTS = 448,           /* table slots swept for expiry in one step */
     EVICT_A_BATCH_MAX = 64,
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
@@ -108,6 +110,16 @@ struct load {
     char *error;               /* ROW_FAILED */
 };
 
+struct maintenance {          /* maintain.c */
+    struct timer timer;       /* the next turn */
+    uint32_t next, left;      /* partition of the next step; partitions to come in this turn */
+    uint32_t resume;          /* where the next turn begins when this one was `capped` */
+    bool begun;               /* the turn of partition `next` */
+    bool fast, capped;        /* in this turn: some partition wants the next soon; time ran out */
+    uint64_t turn_ticks, span_ticks, spent_ticks; /* began; since the one before; by the sweep */
+    int64_t received_us;      /* when a client last sent something */
+};
+
 struct shard {
     uint32_t index;
     struct shard_group *group;
@@ -127,7 +139,8 @@ struct shard {
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
     const struct settings **retired; /* replaced during this batch, released after it */
     uint32_t retired_count, retired_cap;
-    uint32_t maintain_next, maintain_left; /* partition of the next step; steps due this period */
+    struct maintenance maintenance;
+    bool evicting;             /* memory is over the limit, and it is of use to go on */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;
     int64_t idle_scan_us;
@@ -209,6 +222,15 @@ void park_forget(struct session *s);
 void park_wake(struct session *s);
 /* Wakes paused clients whose pause is over. */
 void park_unpause(struct shard *sh);
+
+/* --- maintain.c --- */
+void maintain_start(struct shard *sh);
+/* Something came in: the shard is not idle. */
+void maintain_received(struct shard *sh);
+/* Steps of this turn's expiry and freeing, while maintenance.left. */
+void maintain_run(struct shard *sh);
+/* A step of eviction, while `evicting`: memory is over its limit though nothing comes in. */
+void maintain_evict(struct shard *sh);
 
 /* --- load.c --- */
 enum load_outcome { LOAD_CACHED, LOAD_WAITING };

@@ -403,6 +403,7 @@ static void execute(struct world *w, unsigned client, struct args *a) {
     for (uint32_t i = 0; i < c.keys_count; i++) {
         keyspace_prefetch_bucket(w->ks, client_db(c.client), keys[i].hash);
         keyspace_prefetch_entry(w->ks, client_db(c.client), keys[i].hash);
+        keyspace_prefetch_value(w->ks, client_db(c.client), keys[i].hash);
     }
     if (dispatch_check(&c) == DISPATCH_RUN) {
         do {
@@ -433,6 +434,7 @@ static void maintain(struct world *w, uint32_t index, uint32_t buckets) {
     struct partition *p = w->ks->partitions[index % w->ks->partitions_count];
     lock_take(&p->lock);
     part_maintain(p, w->env.now_ms, buckets);
+    part_compact(p, 0, buckets * 8);
     lock_release(&p->lock);
 }
 
@@ -443,6 +445,8 @@ static void check_tables(struct world *w) {
                 table_check(w->ks->partitions[i]->db[db]);
             }
         }
+        heap_check(&w->ks->partitions[i]->heap);
+        heap_check(&w->ks->partitions[i]->index_heap);
     }
 }
 

@@ -75,7 +75,7 @@ static struct table_ref find(const struct world *w, uint16_t n) {
 }
 
 static struct entry *entry_of(uint16_t n, bool expires) {
-    return entry_create_string(slice_of(&n, sizeof n), SLICE("v"),
+    return entry_create_string(NULL, slice_of(&n, sizeof n), SLICE("v"),
                                expires ? EXPIRE_MS : EXPIRE_NEVER, no_origin);
 }
 
@@ -90,7 +90,7 @@ static void put(struct world *w, uint16_t n, uint8_t value) {
     struct table_ref ref = find(w, n);
     struct entry *e = entry_of(n, value & 1);
     if (ref.slot) {
-        entry_destroy(table_replace(w->t, ref, e));
+        entry_destroy(NULL, table_replace(w->t, ref, e));
     } else {
         k->policy = (uint16_t)(value * 16u);
         table_insert(w->t, &key, e, k->policy);
@@ -108,7 +108,7 @@ static void take(struct world *w, uint16_t n) {
     if (ref.slot) {
         struct entry *e = table_remove(w->t, &key, ref);
         ASSERT(number_of(e) == n);
-        entry_destroy(e);
+        entry_destroy(NULL, e);
         set_expires(w, k, false);
         k->there = false;
         k->scan[0].must = k->scan[1].must = false;
@@ -128,7 +128,7 @@ static void change_in_place(struct world *w, uint16_t n, uint8_t value) {
     struct entry *e = table_entry(ref);
     bool expires = value & 1;
     if (!entry_set_expire(e, expires ? EXPIRE_MS : EXPIRE_NEVER)) {
-        e = entry_move(e, entry_key(e), EXPIRE_MS);
+        e = entry_move(NULL, NULL, e, entry_key(e), EXPIRE_MS);
     }
     table_update(w->t, ref, e);
     set_expires(w, k, expires);
@@ -221,7 +221,7 @@ static void operate(struct world *w, const uint8_t *op, struct rng *rng) {
 
 static void drained(void *arg, struct entry *e) {
     ++*(uint64_t *)arg;
-    entry_destroy(e);
+    entry_destroy(NULL, e);
 }
 
 static void finish(struct world *w, bool drain) {
@@ -254,7 +254,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mask = data[0] & 4 ? UINT64_MAX : mask;
     struct rng rng = {mask};
     struct world *w = mem_zalloc(sizeof *w);
-    w->t = table_create_with_hash(mask, prefixed ? TABLE_PREFIX_BITS_MAX : 0,
+    w->t = table_create_with_hash((struct table_heaps){NULL, NULL}, mask, prefixed ? TABLE_PREFIX_BITS_MAX : 0,
                                   prefixed ? prefixed_hash : masked_hash);
     uint32_t done = 0;
     for (size_t at = CHOICE_BYTES; at + OPERATION_BYTES <= size && done < OPERATIONS_MAX;

@@ -22,6 +22,7 @@
 #include "base/mem.h"
 #include "cpu.h"
 #include "dial.h"
+#include "fill.h"
 #include "schedule.h"
 
 enum {
@@ -63,7 +64,7 @@ struct worker {
     struct schedule schedule;
     uint64_t batches_sent; /* open loop: next of the schedule */
     bool loading;
-    uint64_t load_next, load_end;
+    struct fill fill;
     uint32_t load_batch;
     enum client_phase phase;
     int64_t now_ns, window_start_ns, window_end_ns, cpu_start_ns;
@@ -183,14 +184,16 @@ static bool setup_ring(struct worker *w) {
 /* Loads the next keys over this connection; false when none are left. */
 static bool load_more(struct worker *w, uint32_t index) {
     struct connection *c = &w->connections[index];
-    if (w->load_next == w->load_end) {
+    uint32_t len = 0, count = 0;
+    uint64_t number;
+    while (count < w->load_batch && fill_next(&w->fill, &number)) {
+        len += requests_format_fill(w->options, number, c->load + len);
+        count++;
+    }
+    if (count == 0) {
         return false;
     }
-    uint32_t count = (uint32_t)MIN(w->load_end - w->load_next, w->load_batch);
-    uint32_t len = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        len += requests_format_set(w->options, w->load_next++, c->load + len);
-    }
+    w->started[w->started_count++] = index;
     replies_expect(&c->replies, 0, count, true);
     send_bytes(w, index, c->load, len);
     w->in_flight++;
@@ -230,7 +233,7 @@ static void on_bytes(struct worker *w, uint32_t index, const char *bytes, size_t
     struct connection *c = &w->connections[index];
     uint64_t wrong = w->result->counts.wrong;
     uint32_t replies = replies_feed(&c->replies, bytes, len, &w->result->counts);
-    if (replies > 0 && !w->loading) {
+    if (replies > 0 && (!w->loading || w->options->fill)) {
         if (w->phase == PHASE_MEASURE) {
             w->result->replies += replies;
         }
@@ -409,9 +412,8 @@ static void count_unanswered(struct worker *w) {
 static void load_keys(struct worker *w) {
     const struct options *o = w->options;
     uint32_t size_max = requests_size_max(o);
-    w->load_next = o->keys * w->client->index / o->threads;
-    w->load_end = o->keys * (w->client->index + 1) / o->threads;
-    w->load_batch = MIN(MAX(LOAD_BATCH_BYTES / size_max, 1u), 64u);
+    w->fill = fill_make(o, w->client->index);
+    w->load_batch = o->fill ? o->pipeline : MIN(MAX(LOAD_BATCH_BYTES / size_max, 1u), 64u);
     w->loading = true;
     for (uint32_t i = 0; i < w->count; i++) {
         w->connections[i].load = mem_alloc((size_t)w->load_batch * size_max);
@@ -491,12 +493,17 @@ static void *client_main(void *argument) {
             arm_recv(&w, i);
         }
         arm_tick(&w);
-        if (w.options->populate) {
+        if (w.options->fill) {
+            w.now_ns = clock_mono_ns();
+            enter_phase(&w, PHASE_MEASURE);
+            load_keys(&w);
+            enter_phase(&w, PHASE_STOP);
+        } else if (w.options->populate) {
             load_keys(&w);
         }
     }
     pthread_barrier_wait(&w.client->control->loaded);
-    if (ready && !w.result->failed) {
+    if (ready && !w.result->failed && !w.options->fill) {
         run_load(&w);
     }
     if (w.ring.ring_fd > 0) {

@@ -45,6 +45,14 @@ static void sleep_watching(struct control *control, uint32_t threads, int64_t ms
 /* Runs the phases; the server's CPU time and the wall time of the window in *cpu_ns, *wall_ns. */
 static void conduct(const struct options *o, struct control *control, int64_t *cpu_ns,
                     int64_t *wall_ns) {
+    if (o->fill) { /* the clients measure while they load */
+        int64_t fill_start_ns = clock_mono_ns();
+        int64_t used_ns = o->server_pid ? cpu_of_process_ns(o->server_pid) : -1;
+        pthread_barrier_wait(&control->loaded);
+        *wall_ns = clock_mono_ns() - fill_start_ns;
+        *cpu_ns = used_ns < 0 ? -1 : cpu_of_process_ns(o->server_pid) - used_ns;
+        return;
+    }
     pthread_barrier_wait(&control->loaded);
     sleep_watching(control, o->threads, (int64_t)(o->warmup_s * 1000));
     atomic_store(&control->phase, PHASE_MEASURE);
@@ -88,8 +96,8 @@ static void summarize(struct report *r, const struct options *o, const struct cl
     r->server_ns = -1;
     if (r->server_busy >= 0 && r->sum.replies > 0) {
         /* A fixed number may be reached before main looks: then the rest of its window is idle. */
-        r->server_ns = o->requests ? (double)server_cpu_ns / (double)r->sum.replies
-                                   : r->server_busy * 1e9 / r->requests_per_s;
+        r->server_ns = o->requests || o->fill ? (double)server_cpu_ns / (double)r->sum.replies
+                                              : r->server_busy * 1e9 / r->requests_per_s;
     }
     r->failed = r->failed || r->sum.counts.errors || r->sum.counts.wrong || r->sum.unanswered ||
                 r->sum.replies == 0 || (r->sum.counts.misses && !o->allow_miss);

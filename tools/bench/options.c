@@ -15,12 +15,16 @@ static const char *const USAGE =
     "  --pipeline N                        requests sent together on a connection (1)\n"
     "  --seconds S | --requests N          length of the measurement (5 s)\n"
     "  --warmup S                          before it (1)\n"
-    "  --op get|set|incr|mset|ping|mix:R   mix: share R of reads, the rest sets (get)\n"
-    "  --keys N --key-bytes N --value-bytes N   (1000000, 16, 100)\n"
+    "  --op get|set|incr|mset|ping|hset|del|mix:R   mix: share R of reads, the rest sets (get)\n"
+    "  --keys N --key-bytes N --value-bytes N|MIN:MAX   (1000000, 16, 100)\n"
+    "                                      MIN:MAX: by the key, its logarithm even\n"
+    "  --first-key N  --fields N           the lowest key's number (0), of an hset (10)\n"
     "  --dist uniform|zipf:THETA|sequential     (uniform)\n"
     "  --ttl S                             sets carry this time to live\n"
     "  --rate R                            open loop: R requests a second in all, at fixed times\n"
     "  --populate                          set every key first\n"
+    "  --fill sequential|shuffled          set, hset or del each key once, and measure that\n"
+    "  --share A:B                         fill only these of the keys, as by lot (0:1)\n"
     "  --verify                            compare every byte of the values\n"
     "  --allow-miss                        a miss is no failure\n"
     "  --pin CPU                           first thread's core, the others on the next ones\n"
@@ -29,7 +33,7 @@ static const char *const USAGE =
     "  --arena-mb N                        formatted requests kept, a thread (64)\n"
     "  --seed N  --json\n";
 
-static const char *const OP_NAMES[] = {"get", "set", "incr", "mset", "ping", "mix"};
+static const char *const OP_NAMES[] = {"get", "set", "incr", "mset", "ping", "hset", "del", "mix"};
 
 const char *options_op_name(enum options_op op) {
     return OP_NAMES[op];
@@ -89,6 +93,39 @@ static bool parse_dist(struct options *o, const char *text) {
     return o->dist == DIST_UNIFORM || strcmp(text, "sequential") == 0;
 }
 
+/* "LOW:HIGH". */
+static bool parse_share(struct options *o, const char *text) {
+    char *colon;
+    errno = 0;
+    o->share_low = strtod(text, &colon);
+    return !errno && colon != text && *colon == ':' && o->share_low >= 0 &&
+           parse_double(colon + 1, o->share_low, 1, &o->share_high);
+}
+
+static bool parse_fill(struct options *o, const char *text) {
+    o->fill = true;
+    o->order = strcmp(text, "shuffled") == 0 ? ORDER_SHUFFLED : ORDER_SEQUENTIAL;
+    return o->order == ORDER_SHUFFLED || strcmp(text, "sequential") == 0;
+}
+
+/* "BYTES" or "MIN:MAX". */
+static bool parse_value_bytes(struct options *o, const char *text) {
+    char low[16];
+    const char *colon = strchr(text, ':');
+    size_t len = colon ? (size_t)(colon - text) : strlen(text);
+    if (len >= sizeof(low)) {
+        return false;
+    }
+    memcpy(low, text, len);
+    low[len] = 0;
+    if (!parse_u32(low, 1, OPTIONS_VALUE_BYTES_MAX, &o->value_bytes_min)) {
+        return false;
+    }
+    o->value_bytes = o->value_bytes_min;
+    return !colon ||
+           parse_u32(colon + 1, o->value_bytes_min, OPTIONS_VALUE_BYTES_MAX, &o->value_bytes);
+}
+
 static bool parse_protocol(struct options *o, const char *text) {
     o->protocol = strcmp(text, "resp") == 0 ? PROTOCOL_RESP : PROTOCOL_MEMCACHED;
     return o->protocol == PROTOCOL_RESP || strcmp(text, "memcached") == 0;
@@ -126,6 +163,12 @@ static bool parse_target(struct options *o, const char *name, const char *v, boo
         return parse_op(o, v);
     } else if (strcmp(name, "--dist") == 0) {
         return parse_dist(o, v);
+    } else if (strcmp(name, "--fill") == 0) {
+        return parse_fill(o, v);
+    } else if (strcmp(name, "--share") == 0) {
+        return parse_share(o, v);
+    } else if (strcmp(name, "--value-bytes") == 0) {
+        return parse_value_bytes(o, v);
     } else {
         *known = false;
     }
@@ -141,7 +184,7 @@ static bool parse_number(struct options *o, const char *name, const char *v) {
         {"--threads", 1, OPTIONS_THREADS_MAX, &o->threads},
         {"--pipeline", 1, OPTIONS_PIPELINE_MAX, &o->pipeline},
         {"--key-bytes", OPTIONS_KEY_BYTES_MIN, OPTIONS_KEY_BYTES_MAX, &o->key_bytes},
-        {"--value-bytes", 1, OPTIONS_VALUE_BYTES_MAX, &o->value_bytes},
+        {"--fields", 1, OPTIONS_FIELDS_MAX, &o->fields},
         {"--ttl", 0, UINT32_MAX, &o->ttl_s},
         {"--arena-mb", 1, 3000, &o->arena_mb},
     };
@@ -156,6 +199,9 @@ static bool parse_number(struct options *o, const char *name, const char *v) {
     }
     if (strcmp(name, "--keys") == 0) {
         return parse_u64(v, 1, UINT64_C(100000000), &o->keys);
+    }
+    if (strcmp(name, "--first-key") == 0) {
+        return parse_u64(v, 0, UINT64_C(99999999), &o->first_key);
     }
     if (strcmp(name, "--seed") == 0) {
         return parse_u64(v, 0, UINT64_MAX, &o->seed);
@@ -185,13 +231,21 @@ static const char *contradiction(const struct options *o) {
         return "connections must be at least threads, and below 4096 a thread";
     }
     if (o->protocol == PROTOCOL_MEMCACHED &&
-        (o->op == OP_MSET || o->op == OP_PING || o->op == OP_INCR)) {
-        return "with memcached only get, set and mix";
+        (o->op == OP_MSET || o->op == OP_PING || o->op == OP_INCR || o->op == OP_HSET)) {
+        return "with memcached only get, set, del and mix";
     }
-    if ((uint64_t)o->pipeline * (o->value_bytes + 512) * OPTIONS_MSET_KEYS > 512u << 20) {
+    if (o->fill &&
+        ((o->op != OP_SET && o->op != OP_HSET && o->op != OP_DEL) || o->rate > 0 || o->populate)) {
+        return "a fill is by set, hset or del, without a rate and without populating";
+    }
+    if (o->verify && o->value_bytes_min != o->value_bytes) {
+        return "values of different sizes can't be verified";
+    }
+    uint64_t values = o->op == OP_HSET ? o->fields : o->op == OP_MSET ? OPTIONS_MSET_KEYS : 1;
+    if (o->pipeline * (o->value_bytes + UINT64_C(512)) * values > 1u << 30) {
         return "too many bytes in a batch";
     }
-    if (o->keys > UINT64_C(99999999)) {
+    if (o->first_key + o->keys > UINT64_C(99999999)) {
         return "key numbers have eight digits";
     }
     return NULL;
@@ -208,6 +262,9 @@ bool options_parse(struct options *o, int argc, char **argv) {
                           .keys = 1000000,
                           .key_bytes = 16,
                           .value_bytes = 100,
+                          .value_bytes_min = 100,
+                          .fields = 10,
+                          .share_high = 1,
                           .arena_mb = 64,
                           .seed = 1,
                           .cpu = -1};

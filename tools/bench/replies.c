@@ -19,7 +19,8 @@ void replies_expect(struct replies *r, uint32_t batch, uint32_t expected, bool l
 }
 
 static enum request_kind kind_of_next(const struct replies *r) {
-    return r->loading ? REQUEST_SET : requests_kind(r->requests, r->batch, r->next);
+    return r->loading ? requests_kind_of_fill(r->requests->options)
+                      : requests_kind(r->requests, r->batch, r->next);
 }
 
 static void note(struct replies *r, struct reply_counts *counts, uint64_t *counter) {
@@ -37,7 +38,7 @@ static void end_reply(struct replies *r) {
 }
 
 static void begin_bulk(struct replies *r, struct reply_counts *counts, uint64_t len) {
-    r->bad_value = kind_of_next(r) != REQUEST_GET || len != r->requests->options->value_bytes;
+    r->bad_value = kind_of_next(r) != REQUEST_GET || !requests_size_fits(r->requests->options, len);
     if (r->bad_value) {
         note(r, counts, &counts->wrong);
     }
@@ -52,11 +53,12 @@ static void end_line_resp(struct replies *r, struct reply_counts *counts) {
         return;
     }
     bool status = kind == REQUEST_SET || kind == REQUEST_PING;
+    bool integer = kind == REQUEST_INCR || kind == REQUEST_HSET || kind == REQUEST_DEL;
     if (r->line[0] == '-') {
         note(r, counts, &counts->errors);
     } else if (r->line[0] == '$' && kind == REQUEST_GET) {
         counts->misses++;
-    } else if (!(r->line[0] == '+' && status) && !(r->line[0] == ':' && kind == REQUEST_INCR)) {
+    } else if (r->line[0] == ':' ? !integer : !(r->line[0] == '+' && status)) {
         note(r, counts, &counts->wrong);
     }
     end_reply(r);
@@ -72,9 +74,11 @@ static void end_line_memcached(struct replies *r, struct reply_counts *counts) {
     bool end = strcmp(r->line, "END") == 0;
     if (end && kind == REQUEST_GET) {
         counts->misses += !r->after_value;
+    } else if (kind == REQUEST_DEL && strcmp(r->line, "NOT_FOUND") == 0) {
+        counts->misses++;
     } else if (strstr(r->line, "ERROR")) {
         note(r, counts, &counts->errors);
-    } else if (kind != REQUEST_SET || strcmp(r->line, "STORED") != 0) {
+    } else if (strcmp(r->line, kind == REQUEST_SET ? "STORED" : "DELETED") != 0) {
         note(r, counts, &counts->wrong);
     }
     end_reply(r);

@@ -1,6 +1,7 @@
 /* Formatting of requests, and the shapes of the replies to them. */
 #include "requests.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "base/assert.h"
@@ -29,11 +30,11 @@ static void draw_init(struct draw *d, const struct options *o, uint32_t thread) 
 static uint64_t draw_key(struct draw *d) {
     switch (d->options->dist) {
     case DIST_UNIFORM:
-        return rng_below(&d->rng, d->options->keys);
+        return d->options->first_key + rng_below(&d->rng, d->options->keys);
     case DIST_ZIPF:
-        return zipf_scatter(&d->zipf, zipf_next(&d->zipf, &d->rng));
+        return d->options->first_key + zipf_scatter(&d->zipf, zipf_next(&d->zipf, &d->rng));
     case DIST_SEQUENTIAL:
-        return d->position++ % d->options->keys;
+        return d->options->first_key + d->position++ % d->options->keys;
     }
     UNREACHABLE();
 }
@@ -50,6 +51,10 @@ static enum request_kind draw_kind(struct draw *d) {
         return REQUEST_INCR;
     case OP_PING:
         return REQUEST_PING;
+    case OP_HSET:
+        return REQUEST_HSET;
+    case OP_DEL:
+        return REQUEST_DEL;
     case OP_MIX:
         return (double)(rng_next(&d->rng) >> 11) * 0x1p-53 < o->read_share ? REQUEST_GET
                                                                            : REQUEST_SET;
@@ -83,30 +88,45 @@ static char *put_key(const struct options *o, uint64_t number, char *out) {
     return put(out + o->key_bytes, "\r\n");
 }
 
+/* The size of the value of key `number`: its logarithm is even between the least and the largest.
+ */
+static uint32_t value_size(const struct options *o, uint64_t number) {
+    if (o->value_bytes_min == o->value_bytes) {
+        return o->value_bytes;
+    }
+    struct rng rng = {.state = number};
+    double place = (double)(rng_next(&rng) >> 11) * 0x1p-53;
+    double low = o->value_bytes_min, high = o->value_bytes;
+    return (uint32_t)(low * pow(high / low, place));
+}
+
 /* The key's text repeated to the value's size. */
-static char *put_value(const struct options *o, uint64_t number, char *out) {
+static char *put_value(const struct options *o, uint64_t number, uint32_t size, char *out) {
     char key[OPTIONS_KEY_BYTES_MAX];
     requests_key(o, number, key);
-    for (uint32_t done = 0; done < o->value_bytes;) {
-        uint32_t part = MIN(o->key_bytes, o->value_bytes - done);
-        memcpy(out + done, key, part);
+    uint32_t done = MIN(o->key_bytes, size);
+    memcpy(out, key, done);
+    while (done < size) { /* doubling what is there keeps the text's period */
+        uint32_t part = MIN(done, size - done);
+        memcpy(out + done, out, part);
         done += part;
     }
-    return put(out + o->value_bytes, "\r\n");
+    return put(out + size, "\r\n");
 }
 
 uint32_t requests_format_set(const struct options *o, uint64_t number, char *out) {
     char *at = out;
+    uint32_t size = value_size(o, number);
     if (o->protocol == PROTOCOL_MEMCACHED) {
         at = put(at, "set ");
         requests_key(o, number, at);
         at += o->key_bytes;
-        at += sprintf(at, " 0 %u %u\r\n", o->ttl_s, o->value_bytes);
-        return (uint32_t)(put_value(o, number, at) - out);
+        at += sprintf(at, " 0 %u %u\r\n", o->ttl_s, size);
+        return (uint32_t)(put_value(o, number, size, at) - out);
     }
     at = put(at, o->ttl_s ? "*5\r\n$3\r\nSET\r\n" : "*3\r\n$3\r\nSET\r\n");
     at = put_key(o, number, at);
-    at = put_value(o, number, put_bulk_head(at, o->value_bytes));
+    at = put_value(o, number, size, put_bulk_head(at, size));
     if (o->ttl_s) {
         char digits[16];
         int len = sprintf(digits, "%u", o->ttl_s);
@@ -120,10 +140,48 @@ static uint32_t format_mset(struct draw *d, char *out) {
     char *at = out + sprintf(out, "*%d\r\n$4\r\nMSET\r\n", 1 + 2 * OPTIONS_MSET_KEYS);
     for (int i = 0; i < OPTIONS_MSET_KEYS; i++) {
         uint64_t number = draw_key(d);
+        uint32_t size = value_size(o, number);
         at = put_key(o, number, at);
-        at = put_value(o, number, put_bulk_head(at, o->value_bytes));
+        at = put_value(o, number, size, put_bulk_head(at, size));
     }
     return (uint32_t)(at - out);
+}
+
+/* HSET of `fields` fields "f000000" and on, each value's size by its own number. */
+static uint32_t format_hset(const struct options *o, uint64_t number, char *out) {
+    char *at = out + sprintf(out, "*%u\r\n$4\r\nHSET\r\n", 2 + 2 * o->fields);
+    at = put_key(o, number, at);
+    for (uint32_t i = 0; i < o->fields; i++) {
+        uint32_t size = value_size(o, number * o->fields + i);
+        at += sprintf(at, "$7\r\nf%06u\r\n", i);
+        at = put_value(o, number, size, put_bulk_head(at, size));
+    }
+    return (uint32_t)(at - out);
+}
+
+static uint32_t format_del(const struct options *o, uint64_t number, char *out) {
+    char *at = out;
+    if (o->protocol == PROTOCOL_MEMCACHED) {
+        at = put(at, "delete ");
+        requests_key(o, number, at);
+        return (uint32_t)(put(at + o->key_bytes, "\r\n") - out);
+    }
+    return (uint32_t)(put_key(o, number, put(at, "*2\r\n$3\r\nDEL\r\n")) - out);
+}
+
+enum request_kind requests_kind_of_fill(const struct options *o) {
+    return o->op == OP_HSET ? REQUEST_HSET : o->op == OP_DEL ? REQUEST_DEL : REQUEST_SET;
+}
+
+uint32_t requests_format_fill(const struct options *o, uint64_t number, char *out) {
+    switch (requests_kind_of_fill(o)) {
+    case REQUEST_HSET:
+        return format_hset(o, number, out);
+    case REQUEST_DEL:
+        return format_del(o, number, out);
+    default:
+        return requests_format_set(o, number, out);
+    }
 }
 
 static uint32_t format_by_key(const struct options *o, enum request_kind kind, uint64_t number,
@@ -144,7 +202,8 @@ static uint32_t format_by_key(const struct options *o, enum request_kind kind, u
 
 uint32_t requests_size_max(const struct options *o) {
     uint32_t one = OVERHEAD_MAX + o->key_bytes + o->value_bytes;
-    return o->op == OP_MSET ? OPTIONS_MSET_KEYS * one : one;
+    uint32_t values = o->op == OP_HSET ? o->fields : o->op == OP_MSET ? OPTIONS_MSET_KEYS : 1;
+    return values * one;
 }
 
 static struct reply_shape shape_make(uint32_t len, const char *head, const char *tail) {
@@ -158,15 +217,20 @@ static struct reply_shape shape_make(uint32_t len, const char *head, const char 
 
 static void init_shapes(struct requests *r, const struct options *o) {
     char text[64];
+    bool one_size = o->value_bytes_min == o->value_bytes; /* else replies take the parser */
     if (o->protocol == PROTOCOL_MEMCACHED) {
         int len = snprintf(text, sizeof(text), "VALUE  0 %u\r\n\r\nEND\r\n", o->value_bytes);
-        r->shape[REQUEST_GET] =
-            shape_make((uint32_t)len + o->key_bytes + o->value_bytes, "VALUE ", "\r\nEND\r\n");
+        if (one_size) {
+            r->shape[REQUEST_GET] =
+                shape_make((uint32_t)len + o->key_bytes + o->value_bytes, "VALUE ", "\r\nEND\r\n");
+        }
         r->shape[REQUEST_SET] = shape_make((uint32_t)strlen("STORED\r\n"), "STORED\r\n", "");
         return;
     }
     int len = snprintf(text, sizeof(text), "$%u\r\n", o->value_bytes);
-    r->shape[REQUEST_GET] = shape_make((uint32_t)len + o->value_bytes + 2, text, "");
+    if (one_size) {
+        r->shape[REQUEST_GET] = shape_make((uint32_t)len + o->value_bytes + 2, text, "");
+    }
     r->shape[REQUEST_SET] = shape_make((uint32_t)strlen("+OK\r\n"), "+OK\r\n", "");
     r->shape[REQUEST_PING] = shape_make((uint32_t)strlen("+PONG\r\n"), "+PONG\r\n", "");
 }
@@ -180,7 +244,7 @@ static uint32_t count_batches(const struct options *o, uint64_t *arena_bytes) {
                             : batch_max;
     uint64_t limit = (uint64_t)o->arena_mb << 20;
     uint64_t count = MIN(limit / shortest, (uint64_t)REQUESTS_MAX / o->pipeline);
-    count = MAX(count, 4);
+    count = o->fill ? 1 : MAX(count, 4); /* a fill formats as it goes */
     *arena_bytes = count * shortest;
     ASSERT(*arena_bytes < UINT32_MAX);
     return (uint32_t)count;
@@ -212,6 +276,8 @@ void requests_init(struct requests *r, const struct options *o, uint32_t thread)
             at += format_mset(&draw, r->arena + at);
         } else if (kind == REQUEST_SET) {
             at += requests_format_set(o, number, r->arena + at);
+        } else if (kind == REQUEST_HSET || kind == REQUEST_DEL) {
+            at += requests_format_fill(o, number, r->arena + at);
         } else {
             at += format_by_key(o, kind, number, r->arena + at);
         }
@@ -252,6 +318,10 @@ enum request_kind requests_kind(const struct requests *r, uint32_t index, uint32
         return REQUEST_INCR;
     case OP_PING:
         return REQUEST_PING;
+    case OP_HSET:
+        return REQUEST_HSET;
+    case OP_DEL:
+        return REQUEST_DEL;
     case OP_SET:
     case OP_MSET:
     case OP_MIX:

@@ -8,7 +8,15 @@
 #include <stdint.h>
 #include "options.h"
 
-enum request_kind { REQUEST_GET, REQUEST_SET, REQUEST_INCR, REQUEST_PING, REQUEST_KINDS };
+enum request_kind {
+    REQUEST_GET,
+    REQUEST_SET,
+    REQUEST_INCR,
+    REQUEST_PING,
+    REQUEST_HSET,
+    REQUEST_DEL,
+    REQUEST_KINDS
+};
 
 /* What a good reply to one kind of request looks like. */
 struct reply_shape {
@@ -42,6 +50,13 @@ void requests_deinit(struct requests *r);
 void requests_key(const struct options *o, uint64_t number, char *out);
 /* Formats one SET of key `number`; returns its length. */
 uint32_t requests_format_set(const struct options *o, uint64_t number, char *out);
+/* The same for what a fill does to each key, and what kind of request that is. */
+uint32_t requests_format_fill(const struct options *o, uint64_t number, char *out);
+enum request_kind requests_kind_of_fill(const struct options *o);
+/* Whether a value may have this size. */
+static inline bool requests_size_fits(const struct options *o, uint64_t size_bytes) {
+    return size_bytes >= o->value_bytes_min && size_bytes <= o->value_bytes;
+}
 /* The next batch of the ring; its index in *out_index. */
 const struct batch *requests_take(struct requests *r, uint32_t *out_index);
 /* Kind of request `i` of batch `index`. */

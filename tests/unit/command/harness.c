@@ -133,7 +133,7 @@ static const struct host_ops fake_host = {
 static void row_destroy(struct hmap_node *node, void *arg) {
     struct row *row = CONTAINER_OF(node, struct row, node);
     (void)arg;
-    entry_destroy((struct entry *)row->entry);
+    entry_destroy(NULL, (struct entry *)row->entry);
     mem_free((char *)row->key.ptr);
     mem_free(row);
 }
@@ -155,8 +155,8 @@ static void store_row(struct harness *h, const struct row_miss *miss, struct ent
     int64_t deadline = h->env.now_ms + miss->map->ttl_ms;
     struct entry *e =
         h->row_value
-            ? entry_create_string(key, slice_str(h->row_value), deadline, origin)
-            : entry_create_value(key, VALUE_ABSENT, NULL, deadline, origin);
+            ? entry_create_string(&p->heap, key, slice_str(h->row_value), deadline, origin)
+            : entry_create_value(&p->heap, key, VALUE_ABSENT, NULL, deadline, origin);
     part_put(p, 0, &miss->key, e);
     lockset_unlock(&one, h->ks);
 }
@@ -182,7 +182,7 @@ static void load_misses(struct harness *h, struct client *client) {
         }
         if (h->row_value) {
             row->state = ROW_LOADED;
-            row->entry = entry_create_string(key, slice_str(h->row_value), EXPIRE_NEVER, origin);
+            row->entry = entry_create_string(NULL, key, slice_str(h->row_value), EXPIRE_NEVER, origin);
         }
     }
 }

@@ -42,27 +42,27 @@ static void test_layouts(void **state) {
             for (unsigned form = 0; form < 4; form++) {
                 int64_t expire_ms = form & 1 ? 1700000000123 : EXPIRE_NEVER;
                 struct entry_origin origin = form & 2 ? some_origin : no_origin;
-                struct entry *e = entry_create_string(key, value, expire_ms, origin);
+                struct entry *e = entry_create_string(NULL, key, value, expire_ms, origin);
                 check(e, key, value, expire_ms, origin);
-                struct entry *copy = entry_copy(e, SLICE("other"), 5, some_origin);
+                struct entry *copy = entry_copy(NULL, e, SLICE("other"), 5, some_origin);
                 check(copy, SLICE("other"), value, 5, some_origin);
-                entry_destroy(copy);
+                entry_destroy(NULL, copy);
                 assert_true(entry_set_expire(e, EXPIRE_NEVER));
                 assert_true(entry_expire_ms(e) == EXPIRE_NEVER);
                 assert_int_equal(entry_set_expire(e, 99), form & 1);
-                e = entry_move(e, key, 77);
+                e = entry_move(NULL, NULL, e, key, 77);
                 check(e, key, value, 77, origin);
-                entry_destroy(e);
+                entry_destroy(NULL, e);
             }
             mem_free(key_bytes);
             mem_free(value_bytes);
         }
     }
-    entry_destroy(NULL);
+    entry_destroy(NULL, NULL);
 }
 
 static void test_expiry_range(void **state) {
-    struct entry *e = entry_create_string(SLICE("k"), SLICE("v"), 0, no_origin);
+    struct entry *e = entry_create_string(NULL, SLICE("k"), SLICE("v"), 0, no_origin);
     assert_true(entry_expire_ms(e) == 0);
     assert_true(entry_is_expired(e, 0));
     entry_set_expire(e, -5);
@@ -75,32 +75,33 @@ static void test_expiry_range(void **state) {
     entry_set_expire(e, EXPIRE_NEVER);
     assert_true(entry_expire_ms(e) == EXPIRE_NEVER);
     assert_false(entry_is_expired(e, INT64_MAX - 1));
-    entry_destroy(e);
+    entry_destroy(NULL, e);
 }
 
 static void test_values(void **state) {
     struct hash *h = hash_create();
     const struct hash_limits limits = {128, 64};
     hash_set(h, SLICE("f"), SLICE("v"), &limits);
-    struct entry *e = entry_create_value(SLICE("key"), VALUE_HASH, h, 5, some_origin);
+    struct entry *e = entry_create_value(NULL, SLICE("key"), VALUE_HASH, h, 5, some_origin);
     assert_int_equal(entry_type(e), VALUE_HASH);
     assert_ptr_equal(entry_value(e), h);
     assert_null(entry_blob(e));
-    struct entry *copy = entry_copy(e, SLICE("copy"), EXPIRE_NEVER, no_origin);
+    struct entry *copy = entry_copy(NULL, e, SLICE("copy"), EXPIRE_NEVER, no_origin);
     assert_ptr_not_equal(entry_value(copy), h);
     struct slice value;
     assert_true(hash_get(entry_value(copy), SLICE("f"), &value));
     assert_true(slice_eq(value, SLICE("v")));
-    e = entry_move(e, SLICE("a longer key"), EXPIRE_NEVER);
+    e = entry_move(NULL, NULL, e, SLICE("a longer key"), EXPIRE_NEVER);
     assert_ptr_equal(entry_value(e), h);
-    entry_destroy(copy);
-    entry_destroy(e);
-    struct entry *absent = entry_create_value(SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
+    entry_destroy(NULL, copy);
+    entry_destroy(NULL, e);
+    struct entry *absent =
+        entry_create_value(NULL, SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
     assert_int_equal(entry_type(absent), VALUE_ABSENT);
     assert_null(entry_value(absent));
-    absent = entry_move(absent, SLICE("key"), 8);
+    absent = entry_move(NULL, NULL, absent, SLICE("key"), 8);
     assert_true(entry_expire_ms(absent) == 8);
-    entry_destroy(absent);
+    entry_destroy(NULL, absent);
 }
 
 /* Every change in place leaves the neighbours alone: sanitizers see what runs over. */
@@ -110,23 +111,23 @@ static void test_overwrite(void **state) {
         for (size_t to = 0; to < 600; to += 5) {
             char *old = bytes_of(from, 1), *new = bytes_of(to, 2);
             struct entry *e =
-                entry_create_string(SLICE("key"), slice_of(old, from), 1234, no_origin);
+                entry_create_string(NULL, SLICE("key"), slice_of(old, from), 1234, no_origin);
             bool done = entry_set_string(e, slice_of(new, to));
             check(e, SLICE("key"), done ? slice_of(new, to) : slice_of(old, from), 1234, no_origin);
             assert_true(done || from != to);
             in_place += done;
-            entry_destroy(e);
+            entry_destroy(NULL, e);
             mem_free(old);
             mem_free(new);
         }
     }
-    assert_true(in_place > 200);
+    assert_true(in_place >= 30); /* what is as long, or a byte off where there was one to spare */
 }
 
 static void test_blob_overwrite(void **state) {
     char *big = bytes_of(100000, 1), *other = bytes_of(100000, 2);
     struct entry *e =
-        entry_create_string(SLICE("k"), slice_of(big, 100000), EXPIRE_NEVER, no_origin);
+        entry_create_string(NULL, SLICE("k"), slice_of(big, 100000), EXPIRE_NEVER, no_origin);
     struct blob *b = entry_blob(e);
     assert_true(entry_set_string(e, slice_of(other, 99000)));
     assert_ptr_equal(entry_blob(e), b);
@@ -135,12 +136,12 @@ static void test_blob_overwrite(void **state) {
     assert_false(entry_set_string(e, slice_of(other, 100)));
     blob_ref(b); /* a reply pins it */
     assert_false(entry_set_string(e, slice_of(big, 99000)));
-    e = entry_resize_string(e, 99001);
+    e = entry_resize_string(NULL, e, 99001);
     assert_ptr_not_equal(entry_blob(e), b);
     assert_int_equal(b->len, 99000);
     assert_memory_equal(b->bytes, other, 99000);
     assert_memory_equal(entry_string(e).ptr, other, 99000);
-    entry_destroy(e);
+    entry_destroy(NULL, e);
     assert_memory_equal(b->bytes, other, 99000);
     blob_unref(b);
     mem_free(big);
@@ -148,14 +149,14 @@ static void test_blob_overwrite(void **state) {
 }
 
 static void test_resize(void **state) {
-    struct entry *e = entry_create_string(SLICE("key"), SLICE("ab"), 42, some_origin);
+    struct entry *e = entry_create_string(NULL, SLICE("key"), SLICE("ab"), 42, some_origin);
     assert_false(entry_is_raw(e));
     size_t len = 2, moves = 0;
     while (len < 200000) {
         size_t more = len < 300 ? 1 : 1 + len / 50;
         struct entry *before = e;
         struct blob *blob_before = entry_blob(e);
-        e = entry_resize_string(e, len + more);
+        e = entry_resize_string(NULL, e, len + more);
         moves += e != before || entry_blob(e) != blob_before;
         struct slice s = entry_string(e);
         assert_int_equal(s.len, len + more);
@@ -170,23 +171,23 @@ static void test_resize(void **state) {
     assert_true(slice_eq(entry_key(e), SLICE("key")));
     assert_true(entry_expire_ms(e) == 42);
     assert_int_equal(entry_origin(e).mapping, 7);
-    e = entry_resize_string(e, 1);
+    e = entry_resize_string(NULL, e, 1);
     assert_true(slice_eq(entry_string(e), SLICE("a")));
-    e = entry_resize_string(e, 3);
+    e = entry_resize_string(NULL, e, 3);
     assert_memory_equal(entry_string(e).ptr, "a\0\0", 3);
-    struct entry *copy = entry_copy(e, SLICE("x"), EXPIRE_NEVER, no_origin);
+    struct entry *copy = entry_copy(NULL, e, SLICE("x"), EXPIRE_NEVER, no_origin);
     assert_true(entry_is_raw(copy));
-    entry_destroy(copy);
-    entry_destroy(e);
-    e = entry_create_string(SLICE("key"), SLICE("abc"), EXPIRE_NEVER, no_origin);
-    e = entry_resize_string(e, 2);
+    entry_destroy(NULL, copy);
+    entry_destroy(NULL, e);
+    e = entry_create_string(NULL, SLICE("key"), SLICE("abc"), EXPIRE_NEVER, no_origin);
+    e = entry_resize_string(NULL, e, 2);
     assert_true(entry_is_raw(e));
     assert_true(slice_eq(entry_string(e), SLICE("ab")));
-    copy = entry_copy(e, SLICE("x"), EXPIRE_NEVER, no_origin);
+    copy = entry_copy(NULL, e, SLICE("x"), EXPIRE_NEVER, no_origin);
     assert_true(entry_is_raw(copy));
     assert_true(slice_eq(entry_string(copy), SLICE("ab")));
-    entry_destroy(copy);
-    entry_destroy(e);
+    entry_destroy(NULL, copy);
+    entry_destroy(NULL, e);
 }
 
 int main(void) {

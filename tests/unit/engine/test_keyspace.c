@@ -162,6 +162,7 @@ static void test_count_swap_random(void **state) {
         struct key key = keyspace_key(ks, slice_of(&n, sizeof n));
         keyspace_prefetch_bucket(ks, 0, key.hash);
         keyspace_prefetch_entry(ks, n % DATABASES_MAX, key.hash);
+        keyspace_prefetch_value(ks, n % DATABASES_MAX, key.hash);
     }
     buf_free(&out);
     keyspace_destroy(ks);
@@ -189,7 +190,7 @@ static struct went run_policy(enum evict_policy policy) {
     }
     unsigned wanted = policy >= EVICT_VOLATILE_LRU ? KEYS / 4 : KEYS / 2;
     for (unsigned i = 0; i < wanted; i++) {
-        assert_int_equal(keyspace_evict(ks, 0, 1, 0, 1), policy != EVICT_NONE);
+        assert_int_equal(keyspace_evict(ks, 0, 0, 1), policy != EVICT_NONE);
     }
     struct went sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
@@ -281,31 +282,33 @@ static void test_make_room(void **state) {
     }
     uint64_t filled = (uint64_t)mem_used_bytes();
     struct keyspace_params params = {.policy = EVICT_ALL_LRU};
-    assert_true(keyspace_make_room(ks, 0, 2, 1, 100)); /* no limit */
+    assert_true(keyspace_make_room(ks, 0, 1, 100)); /* no limit */
     params.maxmemory_bytes = filled - (filled - before) / 4;
     params.policy = EVICT_NONE;
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 2, 1, 100));
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
     params.policy = EVICT_VOLATILE_TTL; /* there are none */
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 2, 1, 100));
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
     params.policy = EVICT_ALL_RANDOM;
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 2, 1, 10)); /* a bounded step */
+    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* a bounded step on the way down */
+    assert_true(keyspace_is_full(ks));
     uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, KEYS - 10);
-    assert_true(keyspace_make_room(ks, 0, 2, 1, KEYS));
+    assert_true(keyspace_make_room(ks, 0, 1, KEYS));
     assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
-        assert_int_equal(ks->partitions[i]->stats.evicted > 0, ks->partitions[i]->owner == 0);
+        assert_true(ks->partitions[i]->stats.evicted > 0); /* whoever owns it */
     }
-    params.maxmemory_bytes = 1; /* can't be reached: ends when shard 1 has nothing left */
+    params.maxmemory_bytes = 1; /* can't be reached: ends when nothing is left */
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 1, 2, 1, 2 * KEYS));
+    assert_true(keyspace_make_room(ks, 0, 1, 2 * KEYS));
+    assert_false(keyspace_make_room(ks, 0, 1, 2 * KEYS));
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct table *t = ks->partitions[i]->db[0];
-        assert_int_equal(table_count(t) == 0, ks->partitions[i]->owner == 1);
+        assert_int_equal(table_count(t), 0);
     }
     keyspace_destroy(ks);
     mem_thread_unregister();
@@ -316,9 +319,9 @@ static void test_evict_whatever_the_limit(void **state) {
     for (unsigned n = 0; n < KEYS; n++) {
         set(ks, 0, n, EXPIRE_NEVER);
     }
-    assert_int_equal(keyspace_evict(ks, 0, 2, 1, 7), 0); /* noeviction */
+    assert_int_equal(keyspace_evict(ks, 0, 1, 7), 0); /* noeviction */
     keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LRU});
-    assert_int_equal(keyspace_evict(ks, 0, 2, 1, 7), 7);
+    assert_int_equal(keyspace_evict(ks, 0, 1, 7), 7);
     uint64_t evicted = 0, bytes = 0, left = 0;
     const size_t value = strlen("value of a length that counts in memory");
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
@@ -326,15 +329,40 @@ static void test_evict_whatever_the_limit(void **state) {
         evicted += p->stats.evicted;
         bytes += p->stats.evicted_bytes;
         left += table_count(p->db[0]);
-        assert_true(p->owner == 0 || p->stats.evicted == 0);
     }
     assert_int_equal(evicted, 7);
     assert_in_range(bytes, 7 * (strlen("key:0") + value), 7 * (strlen("key:7999") + value));
     assert_int_equal(left, KEYS - 7);
-    uint32_t rest = keyspace_evict(ks, 0, 2, 1, UINT32_MAX) + keyspace_evict(ks, 1, 2, 1, KEYS);
+    uint32_t rest = keyspace_evict(ks, 0, 1, UINT32_MAX) + keyspace_evict(ks, 1, 1, KEYS);
     assert_int_equal(rest, KEYS - 7);
-    assert_int_equal(keyspace_evict(ks, 1, 2, 1, 1), 0);
+    assert_int_equal(keyspace_evict(ks, 1, 1, 1), 0);
     keyspace_destroy(ks);
+}
+
+/* After maxmemory was lowered commands that grow are let through only while memory comes down. */
+static void test_make_room_comes_down(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                     .maxmemory_bytes = (uint64_t)mem_used_bytes() / 2};
+    keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    void *growth = mem_alloc((size_t)mem_used_bytes() / 4);
+    assert_false(keyspace_make_room(ks, 0, 1, 10)); /* it rather grows */
+    mem_free(growth);
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    unsigned steps = 0;
+    while (keyspace_is_full(ks)) {
+        assert_true(keyspace_shrink(ks, 0, 1, 10));
+        steps++;
+    }
+    assert_in_range(steps, KEYS / 40, KEYS / 10);
+    assert_false(keyspace_shrink(ks, 0, 1, 10)); /* there is room */
+    keyspace_destroy(ks);
+    mem_thread_unregister();
 }
 
 static uint64_t keys_of(struct keyspace *ks) {
@@ -349,7 +377,7 @@ static bool ask(struct keyspace *ks, unsigned n, unsigned room) {
     if (!hit) {
         set(ks, 0, n, n % 2 ? 1000000 : EXPIRE_NEVER);
         while (keys_of(ks) > room) {
-            assert_int_equal(keyspace_evict(ks, 0, 1, 0, 1), 1);
+            assert_int_equal(keyspace_evict(ks, 0, 0, 1), 1);
         }
         assert_true(there(ks, 0, n, 0) || room < 16); /* what has just come is not what goes */
     }
@@ -367,7 +395,7 @@ static void test_switch_policies(void **state) {
                 unsigned room = i < 400 ? 100 : 1;
                 if (from == EVICT_ALL_RANDOM) {
                     set(ks, 0, (unsigned)rng_below(&rng, 300), EXPIRE_NEVER);
-                    keyspace_evict(ks, 0, 1, 0, (uint32_t)keys_of(ks) - MIN(keys_of(ks), room));
+                    keyspace_evict(ks, 0, 0, (uint32_t)keys_of(ks) - MIN(keys_of(ks), room));
                 } else {
                     ask(ks, (unsigned)rng_below(&rng, 300), MAX(room, 15u));
                 }
@@ -377,7 +405,7 @@ static void test_switch_policies(void **state) {
             }
             keyspace_set_params(ks, &(struct keyspace_params){.policy = to});
             uint64_t before = keys_of(ks);
-            assert_int_equal(keyspace_evict(ks, 0, 1, 0, 50), 50);
+            assert_int_equal(keyspace_evict(ks, 0, 0, 50), 50);
             assert_int_equal(keys_of(ks), before - 50);
             for (uint32_t i = 0; i < ks->partitions_count; i++) {
                 if (ks->partitions[i]->db[0]) {
@@ -385,7 +413,7 @@ static void test_switch_policies(void **state) {
                 }
             }
             if (to < EVICT_VOLATILE_LRU) {
-                while (keyspace_evict(ks, 0, 1, 0, 100) > 0) {
+                while (keyspace_evict(ks, 0, 0, 100) > 0) {
                 }
                 assert_int_equal(keys_of(ks), 0);
             }
@@ -453,7 +481,7 @@ static void test_make_room_drains(void **state) {
         part_flush(ks->partitions[i], 1);
         lock_release(&ks->partitions[i]->lock);
     }
-    assert_true(keyspace_make_room(ks, 0, 1, 1, 100));
+    assert_true(keyspace_make_room(ks, 0, 1, 100));
     assert_true(there(ks, 0, 1, 0));
     keyspace_destroy(ks);
     mem_thread_unregister();
@@ -490,10 +518,11 @@ static void *work(void *arg) {
         }
         keyspace_prefetch_bucket(w->ks, 0, rng_next(&rng));
         keyspace_prefetch_entry(w->ks, 0, rng_next(&rng));
+        keyspace_prefetch_value(w->ks, 0, rng_next(&rng));
         if (i % 16 == 0) {
             cursor = keyspace_scan(w->ks, NULL, 0, cursor, 10, 1, look, &sum);
             set(w->ks, 1, n, 1000);
-            keyspace_make_room(w->ks, w->index, WORKERS, 1, 2);
+            keyspace_make_room(w->ks, w->index, 1, 2);
         }
         if (i % 512 == 0) {
             keyspace_count(w->ks, NULL, 0, &keys, &with_expiry);
@@ -537,6 +566,7 @@ int main(void) {
         cmocka_unit_test(test_switch_policies),
         cmocka_unit_test(test_lru_is_nearly_exact),
         cmocka_unit_test(test_lfu_resists_scans),
+        cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),
     };

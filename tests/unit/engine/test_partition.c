@@ -47,6 +47,8 @@ static int teardown(void **state) {
             table_check(fix.p->db[db]);
         }
     }
+    heap_check(&fix.p->heap);
+    heap_check(&fix.p->index_heap);
     hmap_remove(&fix.p->watched, &fix.watch);
     lock_release(&fix.p->lock);
     keyspace_destroy(fix.ks);
@@ -106,7 +108,7 @@ static void test_set_find_delete(void **state) {
 static void test_update_keeps(void **state) {
     struct text t;
     struct key *k = key_of(&t, 1);
-    struct entry *e = entry_create_string(k->bytes, SLICE("row"), 900, some_origin);
+    struct entry *e = entry_create_string(&fix.p->heap, k->bytes, SLICE("row"), 900, some_origin);
     part_put(fix.p, 0, k, e);
     const char *values[] = {"abc", "a value that does not fit where the old one was", ""};
     for (unsigned i = 0; i < ARRAY_COUNT(values); i++) {
@@ -145,7 +147,7 @@ static void test_resize(void **state) {
     assert_memory_equal(entry_string(part_peek(fix.p, 0, k, 60)).ptr, "\0\0\0\0\0", 5);
     struct key *absent = key_of(&t, 2);
     part_put(fix.p, 0, absent,
-             entry_create_value(absent->bytes, VALUE_ABSENT, NULL, 1000, some_origin));
+             entry_create_value(&fix.p->heap, absent->bytes, VALUE_ABSENT, NULL, 1000, some_origin));
     part_resize_string(fix.p, 0, absent, 1, 60);
     assert_int_equal(entry_string(part_peek(fix.p, 0, absent, 2000)).len, 1);
     part_resize_string(fix.p, 0, key_of(&t, 3), 0, 60); /* APPEND of nothing makes the key */
@@ -175,7 +177,7 @@ static void test_expire(void **state) {
     assert_false(part_delete(p, 0, k, 300));
     assert_int_equal(p->stats.expired, 2);
     part_set_string(p, 0, k, SLICE("v"), 300);
-    assert_null(part_take(p, 0, k, 300));
+    assert_false(part_move_key((struct key_place){p, 0, k}, (struct key_place){p, 1, k}, 300));
     part_set_string(p, 0, k, SLICE("v"), 300);
     assert_false(part_set_expire(p, 0, k, 400, 300));
     assert_int_equal(p->stats.expired, 4);
@@ -185,30 +187,30 @@ static void test_absent(void **state) {
     struct text t;
     struct key *k = key_of(&t, 1);
     struct partition *p = fix.p;
-    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
     fix.touched = 0;
     assert_non_null(part_find(p, 0, k, 10, FIND_COUNT));
     assert_int_equal(p->stats.misses, 1);
     assert_int_equal(p->stats.hits, 0);
     assert_null(part_peek(p, 0, k, 10));
-    assert_null(part_take(p, 0, k, 10));
+    assert_false(part_move_key((struct key_place){p, 0, k}, (struct key_place){p, 1, k}, 10));
     assert_false(part_set_expire(p, 0, k, 500, 10));
     assert_null(part_find(p, 0, k, 100, 0)); /* goes silently */
     assert_int_equal(p->stats.expired, 0);
-    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
     fix.touched = 0;
     assert_false(part_delete(p, 0, k, 10));
     assert_null(part_find(p, 0, k, 10, 0));
     assert_int_equal(fix.touched, 0);
 }
 
-static void test_take_and_put(void **state) {
+static void test_move_key(void **state) {
     struct text t, u;
     struct key *from = key_of(&t, 1), *to = key_of(&u, 2);
     part_set_string(fix.p, 0, from, SLICE("v"), 700);
-    struct entry *e = part_take(fix.p, 0, from, 10);
-    e = entry_move(e, to->bytes, entry_expire_ms(e));
-    part_put(fix.p, 3, to, e);
+    const struct key_place here = {fix.p, 0, from}, there = {fix.p, 3, to};
+    assert_true(part_move_key(here, there, 10));
+    assert_false(part_move_key(here, there, 10));
     assert_null(part_peek(fix.p, 0, from, 10));
     assert_string(part_peek(fix.p, 3, to, 10), "v");
     assert_true(entry_expire_ms(part_peek(fix.p, 3, to, 10)) == 700);
@@ -247,7 +249,7 @@ static void test_sweep(void **state) {
     }
     assert_int_equal(fix.touched, 1000);
     assert_int_equal(table_count(p->db[0]) + table_count(p->db[5]), 2000);
-    assert_true(part_maintain(p, 200, 700)); /* half of what has a TTL is due */
+    assert_int_equal(p->ttl[0].sum_ms / (int64_t)p->ttl[0].count / 50, 2); /* 150 or 100 left */
     for (unsigned i = 0; p->stats.expired < 2000; i++) {
         part_maintain(p, 200, 700);
         ASSERT(i < 100);
@@ -271,7 +273,7 @@ static void test_drain(void **state) {
     struct text t;
     struct partition *p = fix.p;
     struct key *k = key_of(&t, 1);
-    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
     assert_true(part_delete(p, 0, k, 10));
     assert_int_equal(p->drain_count, 1);
     unsigned steps = 0;
@@ -281,7 +283,7 @@ static void test_drain(void **state) {
     assert_in_range(steps, 2, 6);
     assert_int_equal(p->drain_count, 0);
     /* FLUSHDB of a table that holds a large hash and a large string */
-    part_put(p, 0, k, entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
     part_resize_string(p, 0, key_of(&t, 2), 2 * DRAIN_BLOB_BYTES, 10);
     for (unsigned n = 3; n < 5000; n++) {
         part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
@@ -300,14 +302,58 @@ static void test_drain(void **state) {
     part_discard(p, NULL);
 }
 
+/* Entries of several databases and index segments move, and are found where they were. */
+static void test_compact(void **state) {
+    enum { KEYS = 60000 };
+    struct partition *p = fix.p;
+    struct text t;
+    uint32_t kept = 0;
+    for (int i = 0; i < KEYS; i++) {
+        struct key *k = key_of(&t, i);
+        part_set_string(p, i % 3 ? 0 : 5, k, k->bytes, i % 2 ? EXPIRE_NEVER : 1000000 + i);
+    }
+    for (int i = 0; i < KEYS; i++) {
+        if (i % 5) {
+            part_delete(p, i % 3 ? 0 : 5, key_of(&t, i), 10);
+        } else {
+            kept++;
+        }
+    }
+    uint64_t before = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
+    uint64_t moved = 0;
+    for (uint32_t step; (step = part_compact(p, 2, 50)) > 0; moved += step) {
+        assert_true(step <= 51 && moved < 100 * KEYS);
+    }
+    uint64_t after = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
+    assert_true(moved > kept / 4 && after < before / 2);
+    table_check(p->db[0]);
+    table_check(p->db[5]);
+    for (int i = 0; i < KEYS; i += 5) {
+        struct key *k = key_of(&t, i);
+        struct entry *e = part_peek(p, i % 3 ? 0 : 5, k, 10);
+        assert_true(e && slice_eq(entry_string(e), k->bytes));
+        assert_true(entry_expire_ms(e) == (i % 2 ? EXPIRE_NEVER : 1000000 + i));
+    }
+    for (int i = 5; i < KEYS; i += 10) { /* holes again, but flushed: nothing may move */
+        part_delete(p, i % 3 ? 0 : 5, key_of(&t, i), 10);
+    }
+    part_flush(p, 0);
+    assert_int_equal(part_compact(p, 0, 50), 0);
+    while (part_drain_step(p)) {
+    }
+    while (part_compact(p, 2, 50)) {
+    }
+    table_check(p->db[5]);
+}
+
 static void test_destroy_with_drain(void **state) { /* leaks show under sanitizers */
     struct text t;
     struct key *k = key_of(&t, 1);
     part_put(fix.p, 0, k,
-             entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+             entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
     part_flush(fix.p, 0);
     part_put(fix.p, 1, k,
-             entry_create_value(k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+             entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
     part_delete(fix.p, 1, k, 10);
     assert_int_equal(fix.p->drain_count, 2);
 }
@@ -354,10 +400,11 @@ int main(void) {
         TEST(test_resize),
         TEST(test_expire),
         TEST(test_absent),
-        TEST(test_take_and_put),
+        TEST(test_move_key),
         TEST(test_unwatched),
         TEST(test_sweep),
         TEST(test_drain),
+        TEST(test_compact),
         TEST(test_destroy_with_drain),
         TEST(test_idle_and_frequency),
     };

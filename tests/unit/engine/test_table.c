@@ -32,9 +32,10 @@ static int64_t ttl_of(uint32_t n) {
 
 static struct entry *entry_of(uint32_t n) {
     if (n % 7 == 0) {
-        return entry_create_value(slice_of(&n, sizeof n), VALUE_ABSENT, NULL, ttl_of(n), no_origin);
+        return entry_create_value(NULL, slice_of(&n, sizeof n), VALUE_ABSENT, NULL, ttl_of(n),
+                                  no_origin);
     }
-    return entry_create_string(slice_of(&n, sizeof n), SLICE("v"), ttl_of(n), no_origin);
+    return entry_create_string(NULL, slice_of(&n, sizeof n), SLICE("v"), ttl_of(n), no_origin);
 }
 
 static bool present(const struct table *t, uint32_t n) {
@@ -56,7 +57,7 @@ static void take(struct table *t, uint32_t n) {
     struct key key = key_of(t, &n);
     struct entry *e = table_remove(t, &key, table_find(t, &key));
     assert_int_equal(number_of(e), n);
-    entry_destroy(e);
+    entry_destroy(NULL, e);
 }
 
 /* Hashes that crowd: few values of the high bits, few of the low ones. */
@@ -79,7 +80,8 @@ static uint64_t one_spot(uint64_t seed, const void *ptr, size_t len) {
 
 static void run_model(table_hash_fn hash, uint64_t seed, uint32_t keys, unsigned prefix_bits,
                       uint32_t steps) {
-    struct table *t = table_create_with_hash(seed, prefix_bits, hash);
+    struct table *t =
+        table_create_with_hash((struct table_heaps){NULL, NULL}, seed, prefix_bits, hash);
     bool *model = mem_zalloc(keys * sizeof *model);
     struct rng rng = {seed};
     uint64_t count = 0;
@@ -144,7 +146,7 @@ static void test_model_collisions(void **state) {
 
 /* Removing six in ten leaves every segment too full to merge: each is built smaller. */
 static void test_shrink(void **state) {
-    struct table *t = table_create(1, 0);
+    struct table *t = table_create((struct table_heaps){NULL, NULL}, 1, 0);
     for (uint32_t n = 0; n < KEYS; n++) {
         add(t, n);
     }
@@ -169,7 +171,7 @@ static void test_prefix(void **state) {
 }
 
 static void test_flood_bounds(void **state) {
-    struct table *t = table_create_with_hash(1, 0, all_the_same);
+    struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, 1, 0, all_the_same);
     for (uint32_t n = 0; n < 3000; n++) {
         add(t, n);
     }
@@ -183,15 +185,15 @@ static void test_flood_bounds(void **state) {
 }
 
 static void test_replace(void **state) {
-    struct table *t = table_create(1, 0);
+    struct table *t = table_create((struct table_heaps){NULL, NULL}, 1, 0);
     uint32_t n = 8;
     add(t, n);
     struct key key = key_of(t, &n);
     struct table_ref ref = table_find(t, &key);
-    struct entry *fresh = entry_create_string(key.bytes, SLICE("w"), 55, no_origin);
+    struct entry *fresh = entry_create_string(NULL, key.bytes, SLICE("w"), 55, no_origin);
     struct entry *old = table_replace(t, ref, fresh);
     assert_true(slice_eq(entry_string(old), SLICE("v")));
-    entry_destroy(old);
+    entry_destroy(NULL, old);
     assert_int_equal(table_count_volatile(t), 1);
     assert_true(table_is_volatile(ref));
     assert_int_equal(table_policy(ref), 8);
@@ -222,7 +224,8 @@ static void see(void *arg, struct entry *e, struct table_ref ref) {
 static void test_scan_at_rest(void **state) {
     const table_hash_fn hashes[] = {NULL, crowded, one_spot, all_the_same, prefixed};
     for (unsigned i = 0; i < sizeof hashes / sizeof hashes[0]; i++) {
-        struct table *t = table_create_with_hash(1, hashes[i] == prefixed ? 9 : 0, hashes[i]);
+        struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, 1,
+                                                 hashes[i] == prefixed ? 9 : 0, hashes[i]);
         uint32_t keys = hashes[i] == all_the_same ? 1000 : KEYS / 4;
         for (uint32_t n = 0; n < keys; n++) {
             add(t, n);
@@ -244,7 +247,7 @@ static void test_scan_at_rest(void **state) {
 
 /* Even keys stay throughout, odd ones come and go; whatever the table does, the even are seen. */
 static void scan_while_changing(table_hash_fn hash, uint64_t seed, uint32_t keys, bool growing) {
-    struct table *t = table_create_with_hash(seed, 0, hash);
+    struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, seed, 0, hash);
     for (uint32_t n = 0; n < keys; n++) {
         if (n % 16 == 0 || !growing) {
             add(t, n);
@@ -283,7 +286,7 @@ static void test_scan_while_changing(void **state) {
 }
 
 static void test_scan_bogus(void **state) {
-    struct table *t = table_create(1, 0);
+    struct table *t = table_create((struct table_heaps){NULL, NULL}, 1, 0);
     struct seen *s = mem_zalloc(sizeof *s);
     assert_int_equal(table_scan(t, 0, see, s), 0);
     for (uint32_t n = 0; n < 3000; n++) {
@@ -300,7 +303,7 @@ static void test_scan_bogus(void **state) {
 }
 
 static void test_next_and_random(void **state) {
-    struct table *t = table_create(1, 0);
+    struct table *t = table_create((struct table_heaps){NULL, NULL}, 1, 0);
     for (uint32_t n = 0; n < 500; n++) {
         add(t, n);
     }
@@ -330,11 +333,11 @@ static void test_next_and_random(void **state) {
 
 static void drain_one(void *arg, struct entry *e) {
     ++*(uint64_t *)arg;
-    entry_destroy(e);
+    entry_destroy(NULL, e);
 }
 
 static void test_drain(void **state) {
-    struct table *t = table_create_with_hash(1, 0, one_spot);
+    struct table *t = table_create_with_hash((struct table_heaps){NULL, NULL}, 1, 0, one_spot);
     for (uint32_t n = 0; n < 8000; n++) {
         add(t, n);
     }
@@ -350,13 +353,15 @@ static void test_drain(void **state) {
 }
 
 static void test_prefetch(void **state) { /* hints: nothing to see but that they do no harm */
-    struct table *t = table_create(1, 0);
+    struct table *t = table_create((struct table_heaps){NULL, NULL}, 1, 0);
     for (uint32_t n = 0; n < 3000; n++) {
         struct key key = key_of(t, &n);
         table_prefetch_bucket(t, key.hash);
         table_prefetch_entry(t, key.hash);
+        table_prefetch_value(t, key.hash);
         add(t, n);
         table_prefetch_entry(t, key.hash);
+        table_prefetch_value(t, key.hash);
     }
     table_destroy(t);
 }

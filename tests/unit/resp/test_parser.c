@@ -342,6 +342,23 @@ static void test_large_bulk_in_pieces(void **state) {
     buf_free(&b);
 }
 
+static void test_wants_what_was_announced(void **state) {
+    struct fixture *f = *state;
+    const char *whole = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\nhello\r\n";
+    size_t len = strlen(whole);
+    assert_int_equal(resp_parser_wants(&f->parser), 0);
+    for (size_t cut = 1; cut < len; cut++) {
+        assert_int_equal(parse(f, slice_of(whole, cut), &OPEN), RESP_MORE);
+        size_t wants = resp_parser_wants(&f->parser);
+        assert_true(wants == 0 || (wants > cut && wants <= len));
+        if (cut > len - 7) { /* the last length was read */
+            assert_int_equal(wants, len);
+        }
+    }
+    assert_request(f, slice_of(whole, len), "<SET><k><hello>");
+    assert_int_equal(resp_parser_wants(&f->parser), 0);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -364,6 +381,7 @@ int main(void) {
         T(test_line_byte_by_byte_is_not_scanned_again),
         T(test_million_arguments_in_pieces),
         T(test_large_bulk_in_pieces),
+        T(test_wants_what_was_announced),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -316,6 +316,33 @@ static void test_settings(void **state) {
     settings_unref(s);
 }
 
+/* A share is of the limit that the config knows: kept as a share, shown in bytes. */
+static void test_percent(void **state) {
+    struct config *c = loaded("maxmemory 75%\n");
+    c->memory_limit_bytes = 1000000;
+    assert_int_equal(config_memory(c, "maxmemory"), 750000);
+    assert_int_equal(config_percent(c, "maxmemory"), 75);
+    struct config *copy = config_copy(c);
+    copy->memory_limit_bytes = 2000000;
+    struct settings *s = settings_make(copy, 1);
+    assert_int_equal(s->keyspace.maxmemory_bytes, 1500000);
+    settings_unref(s);
+    struct buf shown = {0}, error = {0};
+    config_show(copy, options_at((uint32_t)options_find(SLICE("maxmemory"))), &shown);
+    assert_true(slice_eq(buf_slice(&shown), SLICE("1500000")));
+    struct config *bytes =
+        config_changed(copy, (struct slice[]){SLICE("maxmemory"), SLICE("3kb")}, 1, &error);
+    assert_non_null(bytes);
+    assert_int_equal(config_percent(bytes, "maxmemory"), 0);
+    assert_int_equal(config_memory(bytes, "maxmemory"), 3072);
+    assert_int_equal(bytes->memory_limit_bytes, 2000000);
+    buf_free(&shown);
+    buf_free(&error);
+    config_destroy(bytes);
+    config_destroy(copy);
+    config_destroy(c);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_file),         cmocka_unit_test(test_refused),
@@ -324,6 +351,7 @@ int main(void) {
         cmocka_unit_test(test_set_map),      cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_rewrite_map),  cmocka_unit_test(test_rewrite_file),
         cmocka_unit_test(test_visit),        cmocka_unit_test(test_settings),
+        cmocka_unit_test(test_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,173 @@
+/* The pool of blocks.
+ *
+ * 1. A chunk has a bit a block for "taken" and one for "in memory though free".
+ * 2. `partial` holds the chunks with free blocks. A block that is in memory goes first.
+ * 3. A chunk without taken blocks is unmapped, but for one that is kept.
+ * 4. Giving a block's memory back splits a huge page. The chunk asks for none from then on, or the
+ *    kernel would in time make it whole again, free blocks and all. */
+#include "engine/blocks.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/assert.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "ds/hmap.h"
+#include "ds/list.h"
+
+enum { CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS };
+STATIC_ASSERT(CHUNK_BLOCKS == 32, "a bit of a uint32_t each");
+
+struct chunk {
+    struct hmap_node node;
+    struct list link; /* in `partial` while a block is free */
+    char *base;
+    uint32_t taken, spare; /* bits: taken; free with its memory */
+    bool huge;
+};
+
+struct block_pool {
+    pthread_mutex_t mutex;
+    struct hmap chunks; /* by address */
+    struct list partial;
+    uint64_t spare_count, empty_count, chunks_count;
+    _Atomic uint64_t used_count;
+    bool huge;
+};
+
+struct block_pool *block_pool_create(bool huge) {
+    struct block_pool *pool = mem_zalloc(sizeof *pool);
+    pthread_mutex_init(&pool->mutex, NULL);
+    list_init(&pool->partial);
+    pool->huge = huge;
+    return pool;
+}
+
+static uint64_t base_hash(const char *base) {
+    uint64_t number = (uint64_t)(uintptr_t)base / CHUNK_SPACE_BYTES;
+    return hash_bytes(0, &number, sizeof number);
+}
+
+static void unmap_chunk(struct block_pool *pool, struct chunk *c) {
+    pool->spare_count -= (unsigned)__builtin_popcount(c->spare);
+    pool->chunks_count--;
+    list_remove(&c->link);
+    hmap_remove(&pool->chunks, &c->node);
+    mem_unmap(c->base, CHUNK_SPACE_BYTES);
+    mem_free(c);
+}
+
+void block_pool_destroy(struct block_pool *pool) {
+    if (!pool) {
+        return;
+    }
+    ASSERT(atomic_load(&pool->used_count) == 0);
+    LIST_FOR_EACH(link, &pool->partial) {
+        unmap_chunk(pool, CONTAINER_OF(link, struct chunk, link));
+    }
+    ASSERT(pool->chunks_count == 0);
+    hmap_free(&pool->chunks);
+    pthread_mutex_destroy(&pool->mutex);
+    mem_free(pool);
+}
+
+static struct chunk *map_chunk(struct block_pool *pool) {
+    struct chunk *c = mem_zalloc(sizeof *c);
+    c->base = mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
+    c->huge = pool->huge && mem_map_huge(c->base, CHUNK_SPACE_BYTES, true);
+    list_init(&c->link);
+    list_push_back(&pool->partial, &c->link);
+    hmap_insert(&pool->chunks, &c->node, base_hash(c->base));
+    pool->chunks_count++;
+    pool->empty_count++;
+    return c;
+}
+
+/* The first chunk that has a spare block, among a few; else the first one. */
+static struct chunk *choose_chunk(const struct block_pool *pool) {
+    enum { TRIES_MAX = 16 };
+    struct chunk *first = CONTAINER_OF(pool->partial.next, struct chunk, link);
+    unsigned tries = 0;
+    LIST_FOR_EACH(link, &pool->partial) {
+        struct chunk *c = CONTAINER_OF(link, struct chunk, link);
+        if (c->spare) {
+            return c;
+        }
+        if (++tries == TRIES_MAX || !pool->spare_count) {
+            break;
+        }
+    }
+    return first;
+}
+
+void *block_take(struct block_pool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    struct chunk *c = list_empty(&pool->partial) ? map_chunk(pool) : choose_chunk(pool);
+    unsigned i = (unsigned)__builtin_ctz(c->spare ? c->spare : ~c->taken);
+    pool->empty_count -= c->taken == 0;
+    pool->spare_count -= c->spare >> i & 1;
+    c->spare &= ~(1u << i);
+    c->taken |= 1u << i;
+    if (c->taken == UINT32_MAX) {
+        list_remove(&c->link);
+    }
+    atomic_fetch_add_explicit(&pool->used_count, 1, memory_order_relaxed);
+    pthread_mutex_unlock(&pool->mutex);
+    return c->base + (size_t)i * BLOCK_BYTES;
+}
+
+static struct chunk *chunk_of(const struct block_pool *pool, const char *base) {
+    HMAP_FOR_EACH_HASH(node, &pool->chunks, base_hash(base)) {
+        struct chunk *c = CONTAINER_OF(node, struct chunk, node);
+        if (c->base == base) {
+            return c;
+        }
+    }
+    UNREACHABLE();
+}
+
+static void release_block(struct chunk *c, void *block) {
+    if (c->huge) {
+        mem_map_huge(c->base, CHUNK_SPACE_BYTES, false);
+        c->huge = false;
+    }
+    mem_map_release(block, BLOCK_BYTES);
+}
+
+void block_give(struct block_pool *pool, void *block) {
+    uintptr_t at = (uintptr_t)block;
+    ASSERT(at % BLOCK_BYTES == 0);
+    pthread_mutex_lock(&pool->mutex);
+    struct chunk *c = chunk_of(pool, (char *)(at - at % CHUNK_SPACE_BYTES));
+    uint32_t bit = 1u << at % CHUNK_SPACE_BYTES / BLOCK_BYTES;
+    ASSERT(c->taken & bit);
+    if (c->taken == UINT32_MAX) {
+        list_push_back(&pool->partial, &c->link);
+    }
+    c->taken &= ~bit;
+    uint64_t used = atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed) - 1;
+    if (pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
+        c->spare |= bit;
+        pool->spare_count++;
+    } else {
+        release_block(c, block);
+    }
+    if (c->taken == 0 && ++pool->empty_count > 1) {
+        pool->empty_count--;
+        unmap_chunk(pool, c);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+uint64_t block_pool_used_bytes(const struct block_pool *pool) {
+    return atomic_load_explicit(&pool->used_count, memory_order_relaxed) * BLOCK_BYTES;
+}
+
+void block_pool_stats(struct block_pool *pool, struct block_stats *out) {
+    pthread_mutex_lock(&pool->mutex);
+    *out = (struct block_stats){.used = block_pool_used_bytes(pool),
+                                .spare = pool->spare_count * BLOCK_BYTES,
+                                .mapped = pool->chunks_count * CHUNK_SPACE_BYTES};
+    pthread_mutex_unlock(&pool->mutex);
+}

@@ -1,0 +1,37 @@
+#ifndef FOREBAY_ENGINE_BLOCKS_H
+#define FOREBAY_ENGINE_BLOCKS_H
+/* Blocks of memory for the heaps (heap.h), cut from chunks of 2 MB that the kernel may back with
+ * huge pages. One pool a keyspace, shared by all partitions: any thread, behind a mutex that is
+ * taken once for some hundreds of entries. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    BLOCK_BYTES = 64 * 1024, /* and their alignment */
+    CHUNK_BLOCKS = 32,       /* blocks of a chunk */
+    /* Free blocks that keep their memory for the next taker: this many, or a share of those in
+     * use, 1 / BLOCKS_SPARE_SHARE. The memory of others goes back to the kernel at once. */
+    BLOCKS_SPARE_MIN = 8,
+    BLOCKS_SPARE_SHARE = 64,
+};
+
+struct block_pool;
+
+struct block_stats { /* bytes */
+    uint64_t used;   /* blocks taken */
+    uint64_t spare;  /* free and still in memory */
+    uint64_t mapped; /* address space */
+};
+
+/* `huge`: ask for huge pages. */
+struct block_pool *block_pool_create(bool huge);
+/* All blocks must have been given back. Takes NULL. */
+void block_pool_destroy(struct block_pool *pool);
+/* A block, its content undefined, owned by the caller; never NULL. */
+void *block_take(struct block_pool *pool);
+void block_give(struct block_pool *pool, void *block);
+/* Bytes in use: one relaxed load. */
+uint64_t block_pool_used_bytes(const struct block_pool *pool);
+void block_pool_stats(struct block_pool *pool, struct block_stats *out);
+#endif

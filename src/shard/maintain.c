@@ -1,0 +1,125 @@
+/* The shard's upkeep of the partitions it owns: expiry, freeing what is large, eviction when no
+ * command comes that would do it. The shard's thread, between batches.
+ *
+ *   timer: turns -> [partition: turn, step, step ...] -> next partition ... until all had theirs
+ *
+ * A turn begins every MAINTAIN_PERIOD_US, PACE_FAST_TURN_MS while entries live so shortly that a
+ * round of the sweep must take less than a second. How many slots a partition's sweep walks in it
+ * is engine/expire_pace.h's; how much time all of them may take together is bounded here:
+ *
+ *   EXPIRE_PERCENT       of the time, ordinarily;
+ *   EXPIRE_HOT_PERCENT   for partitions where much is due (many entries with the same time);
+ *   EXPIRE_IDLE_PERCENT  for those when no client sent anything for a while.
+ *
+ * 1. A round of the loop spends about MAINTAIN_ROUND_US here, plus one step: at most two groups of
+ *    the sweep, or 128 removals and a group, and a step of the drain.
+ * 2. When time runs out in a turn, the next one begins behind the partition that had it last. */
+#include "base/clock.h"
+#include "shard/session.h"
+
+enum {
+    MAINTAIN_PERIOD_US = 100 * 1000,
+    MAINTAIN_ROUND_US = 50,
+    MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
+    EXPIRE_PERCENT = 5,
+    EXPIRE_HOT_PERCENT = 25,
+    EXPIRE_IDLE_PERCENT = 60,
+};
+
+static void on_turns(struct timer *t, void *arg) {
+    struct shard *sh = arg;
+    struct maintenance *m = &sh->maintenance;
+    int64_t period_us = m->fast ? PACE_FAST_TURN_MS * 1000 : MAINTAIN_PERIOD_US;
+    uint64_t now = clock_ticks();
+    uint64_t most = (uint64_t)((double)MAINTAIN_PERIOD_US * sh->group->ticks_per_us);
+    m->span_ticks = m->turn_ticks ? MIN(now - m->turn_ticks, most) : 0;
+    m->turn_ticks = now;
+    m->spent_ticks = 0;
+    if (m->capped) {
+        m->next = m->resume;
+    }
+    m->left = sh->env.ks->partitions_count;
+    m->begun = m->fast = m->capped = false;
+    timers_set(&sh->timers, t, sh->env.now_us + period_us);
+}
+
+void maintain_start(struct shard *sh) {
+    sh->maintenance.timer.fire = on_turns;
+    on_turns(&sh->maintenance.timer, sh);
+}
+
+void maintain_received(struct shard *sh) {
+    sh->maintenance.received_us = sh->env.now_us;
+}
+
+static bool has_time(const struct shard *sh, const struct partition *p) {
+    const struct maintenance *m = &sh->maintenance;
+    bool idle = sh->env.now_us - m->received_us > MAINTAIN_IDLE_US;
+    uint64_t percent = !expire_pace_is_hot(&p->pace) ? EXPIRE_PERCENT
+                       : idle                        ? EXPIRE_IDLE_PERCENT
+                                                     : EXPIRE_HOT_PERCENT;
+    return m->spent_ticks * 100 < m->span_ticks * percent;
+}
+
+static void note_capped(struct shard *sh, bool swept) {
+    struct maintenance *m = &sh->maintenance;
+    if (!m->capped) {
+        m->capped = true;
+        m->resume = (m->next + (swept ? 1 : 0)) % sh->env.ks->partitions_count;
+        stat_add(&sh->stats.expire_capped, 1);
+    }
+}
+
+/* True when the partition has more to do at once. Under its lock. */
+static bool step(struct shard *sh, struct partition *p, bool sweeps) {
+    struct maintenance *m = &sh->maintenance;
+    uint64_t before = clock_ticks();
+    if (!m->begun && sweeps && part_expire_turn(p, sh->env.now_ms)) {
+        m->fast = true;
+    }
+    m->begun = true;
+    bool sweep = sweeps && p->pace.left > 0 && has_time(sh, p);
+    bool more = part_maintain(p, sh->env.now_ms, sweep ? MAINTAIN_SLOTS : 0);
+    if (sweep) {
+        uint64_t spent = clock_ticks() - before;
+        m->spent_ticks += spent;
+        stat_add(&sh->stats.expire_ticks, spent);
+    }
+    if (sweeps && p->pace.left > 0) {
+        if (has_time(sh, p)) {
+            return true;
+        }
+        note_capped(sh, sweep);
+    }
+    return more;
+}
+
+void maintain_run(struct shard *sh) {
+    struct keyspace *ks = sh->env.ks;
+    struct maintenance *m = &sh->maintenance;
+    bool sweeps = !atomic_load_explicit(&sh->group->no_active_expire, memory_order_relaxed);
+    uint64_t end =
+        clock_ticks() + (uint64_t)((double)MAINTAIN_ROUND_US * sh->group->ticks_per_us);
+    while (m->left > 0) {
+        struct partition *p = ks->partitions[m->next];
+        bool more = false;
+        if (p->owner == sh->index) {
+            lock_take(&p->lock);
+            more = step(sh, p, sweeps);
+            lock_release(&p->lock);
+        }
+        if (!more) {
+            m->next = (m->next + 1) % ks->partitions_count;
+            m->left--;
+            m->begun = false;
+        }
+        if (clock_ticks() > end) {
+            return;
+        }
+    }
+}
+
+void maintain_evict(struct shard *sh) {
+    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX) &&
+                   keyspace_is_full(sh->env.ks);
+}

@@ -1,0 +1,125 @@
+"""maxmemory: its forms, and changing it at run time."""
+import pytest
+
+from server import AGAINST
+from instance import Instance, info, run_to_end, until
+from resp import Error
+
+pytestmark = pytest.mark.skipif(bool(AGAINST), reason="percentages, Forebay's pacing")
+REFUSED = "ERR CONFIG SET failed (possibly related to argument 'maxmemory') - "
+KEYS, VALUE = 20000, b"v" * 200
+BUFFERS = 64 * 1024  # of the connection that asks
+
+
+@pytest.fixture
+def own():
+    with Instance() as instance:
+        yield instance.client()
+
+
+def maxmemory(client):
+    return int(client.cmd("CONFIG", "GET", "maxmemory")[1])
+
+
+def used(client):
+    return int(info(client, "memory")["used_memory"])
+
+
+def fill(client):
+    for first in range(0, KEYS, 1000):
+        pairs = [x for n in range(first, first + 1000) for x in ("key:%d" % n, VALUE)]
+        assert client.cmd("MSET", *pairs) == "OK"
+
+
+def test_percent(own):
+    limit = int(info(own, "memory")["mem_limit"])
+    assert info(own, "memory")["mem_limit_source"] in ("machine", "cgroup-v1", "cgroup-v2")
+    assert own.cmd("CONFIG", "SET", "maxmemory", "75%") == "OK"
+    assert maxmemory(own) == limit // 100 * 75
+    memory = info(own, "memory")
+    assert int(memory["maxmemory"]) == maxmemory(own) and memory["maxmemory_percent"] == "75"
+    assert int(memory["total_system_memory"]) >= limit
+    assert own.cmd("CONFIG", "SET", "maxmemory", "100mb") == "OK"
+    assert info(own, "memory")["maxmemory_percent"] == "0"
+    assert info(own, "memory")["maxmemory_human"] == "100.00M"
+
+
+@pytest.mark.parametrize("value, why", [
+    ("101%", "percentage argument must be less or equal to 100"),
+    ("0%", "argument must be a memory or percent value"),
+    ("-5%", "argument must be a memory or percent value"),
+    ("1.5%", "argument must be a memory or percent value"),
+    ("%", "argument must be a memory or percent value"),
+    ("75 %", "argument must be a memory or percent value"),
+    ("lots", "argument must be a memory value"),
+])
+def test_refused(own, value, why, tmp_path):
+    got = own.cmd("CONFIG", "SET", "maxmemory", value)
+    assert isinstance(got, Error) and got == REFUSED + why
+    assert maxmemory(own) == 0
+    file = tmp_path / "f.conf"
+    file.write_text("timeout 7\nmaxmemory \"%s\"\n" % value)
+    ended = run_to_end(str(file))
+    assert ended.returncode == 1
+    assert "f.conf:2" in ended.stderr and why in ended.stderr
+
+
+def test_percent_in_file_and_arguments(tmp_path):
+    file = tmp_path / "f.conf"
+    file.write_text("maxmemory 40%\n")
+    with Instance(str(file)) as instance:
+        client = instance.client()
+        assert info(client, "memory")["maxmemory_percent"] == "40"
+        assert client.cmd("CONFIG", "SET", "timeout", "3") == "OK"
+        assert client.cmd("CONFIG", "REWRITE") == "OK"
+        assert file.read_text().startswith("maxmemory 40%\n")
+        assert client.cmd("CONFIG", "SET", "maxmemory", "35%") == "OK"
+        assert client.cmd("CONFIG", "REWRITE") == "OK"
+    assert file.read_text().startswith("maxmemory 35%\n")
+    with Instance(str(file), maxmemory="30%") as instance:
+        assert info(instance.client(), "memory")["maxmemory_percent"] == "30"
+
+
+def test_lowered_without_traffic(own):
+    """The cron evicts: far more than the few requests that look how far it is could."""
+    empty = used(own)
+    fill(own)
+    half = (used(own) + empty) // 2
+    own.cmd("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory", str(half))
+    looks = []
+    until(lambda: looks.append(used(own)) or looks[-1] <= half + BUFFERS, "evicted without traffic")
+    keys = own.cmd("DBSIZE")
+    evicted = int(info(own, "stats")["evicted_keys"])
+    assert 0 < keys and evicted == KEYS - keys
+    assert evicted > 64 * (len(looks) + 3)
+
+
+def test_lowered_under_traffic(own):
+    """Writes go on while memory comes down, each soon; raised again, it fills again."""
+    empty = used(own)
+    fill(own)
+    filled = used(own)
+    low = (filled + empty) // 2
+    own.cmd("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu", "maxmemory", str(filled))
+    assert own.cmd("CONFIG", "SET", "maxmemory", str(low)) == "OK"
+    n = 0
+    while used(own) > low + BUFFERS:
+        assert own.cmd("SET", "new:%d" % n, VALUE) == "OK"
+        n += 1
+        assert n < KEYS
+    few = own.cmd("DBSIZE")
+    assert own.cmd("CONFIG", "SET", "maxmemory", str(2 * filled)) == "OK"
+    evicted = info(own, "stats")["evicted_keys"]
+    fill(own)
+    assert own.cmd("DBSIZE") > few and info(own, "stats")["evicted_keys"] == evicted
+
+
+def test_lowered_without_eviction(own):
+    fill(own)
+    assert own.cmd("CONFIG", "SET", "maxmemory", str(used(own) // 2)) == "OK"
+    got = own.cmd("SET", "k", "v")
+    assert isinstance(got, Error)
+    assert got == "OOM command not allowed when used memory > 'maxmemory'."
+    assert own.cmd("GET", "key:1") == VALUE and own.cmd("DEL", "key:1") == 1
+    assert own.cmd("CONFIG", "SET", "maxmemory", "0") == "OK"
+    assert own.cmd("SET", "k", "v") == "OK"

@@ -1,0 +1,331 @@
+/* The heap against a model: random sizes, frees and compaction, its checker after each phase; and
+ * the pool of blocks below it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "base/rng.h"
+#include "engine/heap.h"
+
+enum { OBJECTS = 20000, OBJECT_HEAD_BYTES = 12, POOL_BYTES_MAX = 2000 };
+
+/* Test objects: a mark, their number and their size; the rest is filled with the number. */
+struct object {
+    uint32_t mark, number, bytes;
+};
+
+struct model {
+    struct heap heap;
+    struct block_pool *pool;
+    struct rng rng;
+    void *at[OBJECTS];
+    size_t bytes[OBJECTS];
+    uint64_t live; /* rounded bytes */
+    bool refuses;  /* moves */
+};
+
+static size_t object_bytes(const void *object) {
+    struct object o;
+    memcpy(&o, object, sizeof o);
+    return o.bytes;
+}
+
+static bool object_moved(void *arg, void *from, void *to) {
+    struct model *m = arg;
+    struct object o;
+    memcpy(&o, to, sizeof o);
+    assert_ptr_equal(m->at[o.number], from);
+    if (!m->refuses) {
+        m->at[o.number] = to;
+    }
+    return !m->refuses;
+}
+
+static void start(struct model *m, uint32_t granule) {
+    memset(m, 0, sizeof *m);
+    m->rng.state = 7;
+    m->pool = block_pool_create(false);
+    heap_init(&m->heap, m->pool, granule, object_bytes);
+}
+
+static void add(struct model *m, uint32_t i, size_t bytes) {
+    bytes = MAX(bytes, (size_t)OBJECT_HEAD_BYTES);
+    char *p = heap_alloc(&m->heap, bytes);
+    struct object o = {1, i, (uint32_t)bytes};
+    memcpy(p, &o, sizeof o);
+    memset(p + OBJECT_HEAD_BYTES, (int)(i & 0x7f), bytes - OBJECT_HEAD_BYTES);
+    assert_int_equal((uintptr_t)p % m->heap.granule_bytes, 0);
+    m->at[i] = p;
+    m->bytes[i] = bytes;
+    m->live += bytes <= HEAP_OBJECT_MAX ? heap_round(m->heap.granule_bytes, bytes) : 0;
+}
+
+static void check_object(const struct model *m, uint32_t i) {
+    struct object o;
+    memcpy(&o, m->at[i], sizeof o);
+    assert_int_equal(o.number, i);
+    assert_int_equal(o.bytes, m->bytes[i]);
+    const char *p = m->at[i];
+    for (size_t k = OBJECT_HEAD_BYTES; k < o.bytes; k++) {
+        if (p[k] != (char)(i & 0x7f)) {
+            fail_msg("object %u, byte %zu", i, k);
+        }
+    }
+}
+
+static void drop(struct model *m, uint32_t i) {
+    check_object(m, i);
+    m->live -= m->bytes[i] <= HEAP_OBJECT_MAX ? heap_round(m->heap.granule_bytes, m->bytes[i]) : 0;
+    heap_free(&m->heap, m->at[i], m->bytes[i]);
+    m->at[i] = NULL;
+}
+
+static void check(const struct model *m) {
+    heap_check(&m->heap);
+    assert_true(m->heap.live_bytes == m->live);
+    assert_true(heap_block_bytes(&m->heap) == block_pool_used_bytes(m->pool));
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        if (m->at[i]) {
+            check_object(m, i);
+        }
+    }
+}
+
+static void finish(struct model *m) {
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        if (m->at[i]) {
+            drop(m, i);
+        }
+    }
+    heap_deinit(&m->heap);
+    assert_true(block_pool_used_bytes(m->pool) == 0);
+    block_pool_destroy(m->pool);
+}
+
+static void compact_all(struct model *m) {
+    /* A percent of holes may be left: blocks with less than a kilobyte of them are not worth it. */
+    for (unsigned i = 0; heap_hole_bytes(&m->heap) * 50 > heap_block_bytes(&m->heap); i++) {
+        assert_true(i < 10 * OBJECTS);
+        if (!heap_compact(&m->heap, 7, object_moved, m)) {
+            break;
+        }
+    }
+}
+
+static size_t any_size(struct model *m) {
+    uint64_t kind = rng_below(&m->rng, 100);
+    return kind < 80   ? rng_below(&m->rng, 300)
+           : kind < 98 ? rng_below(&m->rng, 3000)
+                       : rng_below(&m->rng, 20000);
+}
+
+static void run_random(uint32_t granule) {
+    static struct model model;
+    struct model *m = &model;
+    start(m, granule);
+    for (unsigned round = 0; round < 30; round++) {
+        for (unsigned step = 0; step < 4000; step++) {
+            uint32_t i = (uint32_t)rng_below(&m->rng, OBJECTS / 4);
+            if (m->at[i]) {
+                drop(m, i);
+            } else {
+                add(m, i, any_size(m));
+            }
+            if (round % 3 == 1 && step % 16 == 0) {
+                heap_compact(&m->heap, 5, object_moved, m);
+            }
+        }
+        m->refuses = round % 7 == 3;
+        heap_compact(&m->heap, 5, object_moved, m);
+        m->refuses = false;
+        check(m);
+        if (round % 10 == 9) {
+            compact_all(m);
+            check(m);
+        }
+    }
+    finish(m);
+}
+
+static void test_random(void **state) {
+    run_random(2);
+    run_random(4);
+    run_random(64);
+}
+
+/* Holes are used again by objects of their size: no memory is added. */
+static void test_same_size_reuse(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start(m, 2);
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        add(m, i, 100);
+    }
+    uint64_t before = heap_block_bytes(&m->heap);
+    for (unsigned i = 0; i < 5 * OBJECTS; i++) {
+        uint32_t k = (uint32_t)rng_below(&m->rng, OBJECTS);
+        drop(m, k);
+        add(m, k, 100);
+    }
+    assert_true(heap_block_bytes(&m->heap) == before);
+    check(m);
+    finish(m);
+}
+
+/* The shape of the data changes: compaction makes room of the old holes, within a few per cent. */
+static void test_shape_change(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start(m, 2);
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        add(m, i, 100);
+    }
+    for (uint32_t i = 0; i < OBJECTS; i++) {
+        if (rng_below(&m->rng, 100) < 60) {
+            drop(m, i);
+        }
+    }
+    uint64_t sparse = heap_block_bytes(&m->heap);
+    compact_all(m);
+    check(m);
+    assert_true(heap_block_bytes(&m->heap) < sparse / 2);
+    assert_true(heap_block_bytes(&m->heap) < m->live * 104 / 100 + 2 * BLOCK_BYTES);
+    uint64_t before = heap_block_bytes(&m->heap);
+    for (uint32_t i = 0; i < OBJECTS;
+         i++) { /* evict three, store one that is three times as large */
+        static uint32_t victim;
+        unsigned found = 0;
+        for (; found < 3 && victim < OBJECTS; victim++) {
+            if (m->at[victim] && m->bytes[victim] == 100) {
+                drop(m, victim);
+                found++;
+            }
+        }
+        if (found < 3) {
+            break;
+        }
+        uint32_t k = victim - 1;
+        add(m, k, 300);
+        while (heap_hole_bytes(&m->heap) * 100 > heap_block_bytes(&m->heap) * 3 &&
+               heap_compact(&m->heap, 16, object_moved, m)) {
+        }
+    }
+    check(m);
+    assert_true(heap_block_bytes(&m->heap) <= before * 104 / 100 + 2 * BLOCK_BYTES);
+    finish(m);
+}
+
+/* An object whose owner is not known stays where it is, and so does what was moved before it. */
+static void test_refused_move(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start(m, 2);
+    for (uint32_t i = 0; i < 3000; i++) {
+        add(m, i, 64);
+    }
+    for (uint32_t i = 0; i < 2000; i += 2) {
+        drop(m, i);
+    }
+    assert_true(heap_compact(&m->heap, 10, object_moved, m) == 10);
+    m->refuses = true;
+    assert_true(heap_compact(&m->heap, 10, object_moved, m) == 0);
+    check(m);
+    m->refuses = false;
+    compact_all(m);
+    check(m);
+    finish(m);
+}
+
+static void test_counted(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    mem_thread_register();
+    start(m, 2);
+    int64_t before = mem_used_bytes();
+    for (uint32_t i = 0; i < 1000; i++) {
+        add(m, i, 200);
+    }
+    assert_in_range(mem_used_bytes() - before, 200 * 1000, 200 * 1000 + POOL_BYTES_MAX);
+    add(m, 1000, 1 << 20); /* beyond HEAP_OBJECT_MAX: the allocator's */
+    assert_true(mem_used_bytes() - before >= 200 * 1000 + (1 << 20));
+    assert_true(m->heap.live_bytes == 200 * 1000);
+    finish(m);
+    assert_true(mem_used_bytes() <= before); /* the pool is gone as well */
+}
+
+/* Objects that fill no hole: compaction gives up instead of moving them round for ever. */
+static void test_rests(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start(m, 2);
+    for (uint32_t i = 0; i < 400; i++) {
+        add(m, i, 15000); /* four a block, and a hole that fits none */
+    }
+    uint64_t before = heap_block_bytes(&m->heap);
+    unsigned steps = 0;
+    while (heap_compact(&m->heap, 4, object_moved, m)) {
+        assert_true(++steps < 100);
+    }
+    assert_true(heap_block_bytes(&m->heap) <= before + BLOCK_BYTES);
+    check(m);
+    for (uint32_t i = 0; i < 400; i += 2) {
+        drop(m, i);
+    }
+    compact_all(m); /* goes on, as much was freed */
+    check(m);
+    assert_true(heap_block_bytes(&m->heap) < before * 2 / 3);
+    finish(m);
+}
+
+static void test_blocks(void **state) {
+    enum { COUNT = 200 };
+    struct block_pool *pool = block_pool_create(true);
+    char *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = block_take(pool);
+        assert_int_equal((uintptr_t)blocks[i] % BLOCK_BYTES, 0);
+        memset(blocks[i], (int)i, BLOCK_BYTES);
+    }
+    struct block_stats stats;
+    block_pool_stats(pool, &stats);
+    assert_true(stats.used == COUNT * BLOCK_BYTES && stats.spare == 0);
+    assert_true(stats.mapped >= stats.used &&
+                stats.mapped <= stats.used + CHUNK_BLOCKS * BLOCK_BYTES);
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        block_give(pool, blocks[i]);
+    }
+    block_pool_stats(pool, &stats);
+    assert_true(stats.used == COUNT / 2 * BLOCK_BYTES);
+    assert_true(stats.spare > 0 && stats.spare <= BLOCKS_SPARE_MIN * BLOCK_BYTES);
+    for (unsigned i = 1; i < COUNT; i += 2) {
+        assert_int_equal(blocks[i][BLOCK_BYTES - 1], (char)i);
+    }
+    for (unsigned i = 0; i < COUNT; i += 2) {
+        blocks[i] = block_take(pool); /* the old ones, before new chunks */
+        memset(blocks[i], 1, BLOCK_BYTES);
+    }
+    uint64_t mapped = stats.mapped;
+    block_pool_stats(pool, &stats);
+    assert_true(stats.mapped == mapped);
+    for (unsigned i = 0; i < COUNT; i++) {
+        block_give(pool, blocks[i]);
+    }
+    block_pool_stats(pool, &stats);
+    assert_true(stats.used == 0 && stats.mapped <= CHUNK_BLOCKS * BLOCK_BYTES);
+    block_pool_destroy(pool);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_random),       cmocka_unit_test(test_same_size_reuse),
+        cmocka_unit_test(test_shape_change), cmocka_unit_test(test_refused_move),
+        cmocka_unit_test(test_counted),      cmocka_unit_test(test_rests),
+        cmocka_unit_test(test_blocks),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
