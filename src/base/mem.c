@@ -35,7 +35,7 @@ struct thread_slot {
 static struct thread_slot threads[MEM_THREADS_MAX];
 static struct thread_slot unregistered; /* only `adding`, of all threads without a slot */
 static atomic_uint threads_count;
-static atomic_llong ended_bytes; /* balance left by threads that ended */
+static atomic_llong ended_bytes, ended_counted_bytes; /* balances left by threads that ended */
 static _Thread_local int thread_slot = -1;
 static _Thread_local int64_t own_counted;
 
@@ -238,31 +238,40 @@ void mem_thread_unregister(void) {
     thread_slot = -1;
     __atomic_store_n(&mine->allocated, NULL, __ATOMIC_SEQ_CST);
     wait_until_nobody_adds();
-    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed) + own_counted);
+    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed));
+    atomic_fetch_add(&ended_counted_bytes, own_counted);
 }
 
-static int64_t counters_balance(const struct thread_counters *counters) {
+/* Allocated less freed bytes of a thread, and what it counted. */
+static void add_balance(const struct thread_counters *counters, int64_t *used, int64_t *counted) {
     const uint64_t *allocated = __atomic_load_n(&counters->allocated, __ATOMIC_SEQ_CST);
     if (!allocated) {
-        return 0;
+        return;
     }
     const uint64_t *freed = __atomic_load_n(&counters->freed, __ATOMIC_RELAXED);
-    const int64_t *counted = __atomic_load_n(&counters->counted, __ATOMIC_RELAXED);
-    return (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
-                     __atomic_load_n(freed, __ATOMIC_RELAXED)) +
-           __atomic_load_n(counted, __ATOMIC_RELAXED);
+    const int64_t *own = __atomic_load_n(&counters->counted, __ATOMIC_RELAXED);
+    *used += (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
+                       __atomic_load_n(freed, __ATOMIC_RELAXED));
+    *counted += __atomic_load_n(own, __ATOMIC_RELAXED);
+}
+
+int64_t mem_used_and_counted(int64_t *counted_bytes) {
+    struct thread_slot *mine = thread_slot >= 0 ? &threads[thread_slot] : &unregistered;
+    atomic_fetch_add(&mine->adding, 1);
+    int64_t used = atomic_load_explicit(&ended_bytes, memory_order_relaxed);
+    int64_t counted = atomic_load_explicit(&ended_counted_bytes, memory_order_relaxed);
+    unsigned count = slots_count();
+    for (unsigned i = 0; i < count; i++) {
+        add_balance(&threads[i].counters, &used, &counted);
+    }
+    atomic_fetch_sub_explicit(&mine->adding, 1, memory_order_release);
+    *counted_bytes = MAX(counted, 0);
+    return MAX(used + counted, 0);
 }
 
 int64_t mem_used_bytes(void) {
-    struct thread_slot *mine = thread_slot >= 0 ? &threads[thread_slot] : &unregistered;
-    atomic_fetch_add(&mine->adding, 1);
-    int64_t sum = atomic_load_explicit(&ended_bytes, memory_order_relaxed);
-    unsigned count = slots_count();
-    for (unsigned i = 0; i < count; i++) {
-        sum += counters_balance(&threads[i].counters);
-    }
-    atomic_fetch_sub_explicit(&mine->adding, 1, memory_order_release);
-    return sum > 0 ? sum : 0;
+    int64_t counted;
+    return mem_used_and_counted(&counted);
 }
 
 void mem_count(int64_t bytes) {

@@ -37,6 +37,8 @@ void mem_map_release(void *ptr, size_t size_bytes);
  * mem_thread_register() are not in it; what ended threads held is. At most MEM_THREADS_MAX. */
 enum { MEM_THREADS_MAX = 256 };
 int64_t mem_used_bytes(void);
+/* The same, and what of it mem_count counted. */
+int64_t mem_used_and_counted(int64_t *counted_bytes);
 void mem_thread_register(void);
 /* Counts `bytes` more (or less) in mem_used_bytes: for an allocator on top of mem_map. */
 void mem_count(int64_t bytes);

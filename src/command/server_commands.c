@@ -329,7 +329,7 @@ static void stat_double(struct cmd *c, const char *name, double value) {
 
 static void memory_stats_command(struct cmd *c) {
     struct mem_stats m;
-    mem_stats_read(&m);
+    keyspace_memory_stats(c->env->ks, &m);
     uint64_t keys = 0, rss = mem_resident_bytes(), used = (uint64_t)MAX(mem_used_bytes(), 0);
     for (unsigned db = 0; db < c->env->settings->databases; db++) {
         uint64_t count, with_expiry;
@@ -357,7 +357,7 @@ static void memory_stats_command(struct cmd *c) {
 static void memory_doctor_command(struct cmd *c) {
     char text[512];
     struct mem_stats m;
-    mem_stats_read(&m);
+    keyspace_memory_stats(c->env->ks, &m);
     uint64_t rss = mem_resident_bytes(), used = (uint64_t)MAX(mem_used_bytes(), 0);
     enum { SMALL_BYTES = 64 << 20 };
     const char *verdict = "Nothing stands out: resident memory is close to what is allocated.";

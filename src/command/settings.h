@@ -16,7 +16,8 @@ struct settings {
     void (*destroy)(struct settings *s); /* called with the last reference, any thread */
     struct resp_limits resp;           /* proto-max-bulk-len and fixed limits */
     struct hash_limits hash;           /* hash-max-listpack-* */
-    struct keyspace_params keyspace;   /* maxmemory, maxmemory-policy, maxmemory-samples */
+    struct keyspace_params keyspace;   /* maxmemory, maxmemory-*, lfu-*, activedefrag ... */
+    uint32_t compact_time_percent;     /* active-defrag-cycle-max: of a core */
     uint32_t databases;                /* at most DATABASES_MAX */
     char requirepass[512];             /* "" = none */
     bool protected_mode;

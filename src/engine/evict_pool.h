@@ -32,6 +32,7 @@ struct evict_pool {
 struct evictor {
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */
+    uint32_t compact_rotor;   /* the same for compaction before a batch */
     struct evict_pool new_entries, proved;
 };
 

@@ -6,12 +6,11 @@
 
 #include "base/mem.h"
 #include "ds/buf.h"
+#include "engine/partition_internal.h"
 
 enum {
     SAMPLES_DEFAULT = 5,
     LFU_DECAY_DEFAULT = 1,
-    EVICT_TURNS_MAX = 8,    /* looks for one eviction; in the last one uses do not count */
-    EVICT_STAYS_MAX = 4,    /* a turn */
     QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
 };
 
@@ -59,7 +58,6 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     ASSERT(params->policy < EVICT_POLICIES_COUNT);
     uint32_t samples = params->samples ? params->samples : SAMPLES_DEFAULT;
     atomic_store_explicit(&ks->maxmemory_bytes, params->maxmemory_bytes, memory_order_relaxed);
-    atomic_store_explicit(&ks->ceiling_bytes, (uint64_t)mem_used_bytes(), memory_order_relaxed);
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
     atomic_store_explicit(&ks->estimate, !params->no_estimate, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
@@ -68,6 +66,8 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
                      : params->lfu_decay == LFU_DECAY_NEVER ? 0
                                                             : params->lfu_decay;
     atomic_store_explicit(&ks->lfu_decay, decay, memory_order_relaxed);
+    atomic_store_explicit(&ks->compact_percent, params->compact_percent, memory_order_relaxed);
+    budget_changed(ks);
 }
 
 /* --- locks --- */
@@ -313,127 +313,4 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b) {
             ks->on_touched(p, b, NULL);
         }
     }
-}
-
-/* --- memory --- */
-
-enum {
-    DRAIN_STEP_COST = 16, /* evictions that a step of the drain counts for */
-    CEILING_SLACK_DIVISOR = 64,
-};
-
-bool keyspace_is_full(const struct keyspace *ks) {
-    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
-    return max > 0 && (uint64_t)mem_used_bytes() > max;
-}
-
-enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
-
-/* The candidate whose turn it is: of the new entries while they are more than their share. */
-static bool take_candidate(const struct keyspace *ks, struct evictor *v,
-                           struct evict_candidate *out) {
-    uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
-    uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
-    bool many_new = marked * 100 > entries * POLICY_LFU_NEW_PERCENT;
-    struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
-    struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
-    return evict_pool_take(first, out) || evict_pool_take(second, out);
-}
-
-/* Evicts the best candidate that is still there and does not stay. `p` is locked, and unlocked
- * here. */
-static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor *v, bool force,
-                       int64_t now_ms) {
-    struct evict_candidate candidate;
-    enum evicted evicted = EVICT_NOT_THERE;
-    for (uint32_t stays = 0; evicted != EVICT_DONE && stays < EVICT_STAYS_MAX;) {
-        if (!take_candidate(ks, v, &candidate)) {
-            break;
-        }
-        struct partition *where = ks->partitions[candidate.partition];
-        if (where != p) {
-            lock_release(&p->lock);
-            p = where;
-            lock_take(&p->lock);
-        }
-        evicted = part_evict(p, v->policy, &candidate, force, now_ms);
-        stays += evicted == EVICT_STAYS;
-    }
-    lock_release(&p->lock);
-    return evicted == EVICT_DONE;
-}
-
-/* Frees something: what is in the drain of the next partition, as it is dead already, or the best
- * candidate of all of them, after a look at some of the next one's. Whoever owns it: all keys are
- * evicted alike, however unevenly the shards are busy. */
-static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t now_ms) {
-    ASSERT(shard < ks->shards);
-    struct evictor *v = &ks->evictors[shard];
-    enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
-    evictor_use(v, policy);
-    for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
-        struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
-        enum freed freed = FREED_NOTHING;
-        lock_take(&p->lock);
-        if (part_drain_step(p)) {
-            freed = FREED_DRAINED;
-        } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
-            freed = FREED_ENTRY;
-        }
-        if (freed != FREED_NOTHING || !evictor_has_any(v)) {
-            lock_release(&p->lock);
-            return freed;
-        }
-        if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
-            return FREED_ENTRY;
-        }
-    }
-    return FREED_NOTHING;
-}
-
-bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    uint32_t most = ks->partitions_count, fruitless = 0;
-    bool any = false;
-    for (uint32_t i = 0; i < limit && fruitless < most && keyspace_is_full(ks); i++) {
-        enum freed freed = free_something(ks, shard, now_ms);
-        i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
-        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
-        any = any || freed != FREED_NOTHING;
-    }
-    return any;
-}
-
-/* Above maxmemory, but on the way down to it: by what was just freed here, or by other shards. What
- * buffers of clients take for a moment may be above it by a 64th. */
-static bool comes_down(struct keyspace *ks, bool freed) {
-    uint64_t max = atomic_load_explicit(&ks->maxmemory_bytes, memory_order_relaxed);
-    uint64_t ceiling = MAX(max, atomic_load_explicit(&ks->ceiling_bytes, memory_order_relaxed));
-    uint64_t used = (uint64_t)mem_used_bytes();
-    uint64_t slack = freed ? ceiling / CEILING_SLACK_DIVISOR : 0;
-    const struct policy *policy =
-        policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed));
-    if (used >= ceiling + slack || !policy->evicts) {
-        return false;
-    }
-    atomic_store_explicit(&ks->ceiling_bytes, MAX(max, MIN(used, ceiling)), memory_order_relaxed);
-    return true;
-}
-
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    if (!keyspace_is_full(ks)) {
-        return true;
-    }
-    bool freed = keyspace_shrink(ks, shard, now_ms, limit);
-    return !keyspace_is_full(ks) || comes_down(ks, freed);
-}
-
-uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    uint32_t fruitless = 0, evicted = 0, drained = 0;
-    while (evicted < limit && drained <= limit && fruitless < ks->partitions_count) {
-        enum freed freed = free_something(ks, shard, now_ms);
-        evicted += freed == FREED_ENTRY;
-        drained += freed == FREED_DRAINED;
-        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
-    }
-    return evicted;
 }

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/hash.h"
+#include "base/mem.h"
 #include "engine/partition.h"
 #include "engine/policy.h"
 
@@ -18,6 +19,7 @@ struct keyspace_params {
     uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
     uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
+    uint32_t compact_percent; /* heaps with more holes are compacted by and by; 0 = none */
 };
 
 struct keyspace {
@@ -28,9 +30,13 @@ struct keyspace {
     struct block_pool *blocks;  /* of the partitions' heaps */
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
-    _Atomic uint64_t ceiling_bytes; /* at least that: after it was lowered, comes down with use */
+    _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
+    _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
+    uint32_t measures;               /* above the limit, so far */
+    uint64_t constant_bytes;         /* the overhead when it was measured first */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic bool estimate;
+    _Atomic uint32_t compact_percent;
     _Atomic int64_t now_s; /* coarse, for the policy bits: set by shards */
     uint32_t shards;
     struct evictor *evictors; /* one a shard */
@@ -107,18 +113,26 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
-bool keyspace_is_full(const struct keyspace *ks); /* memory is above maxmemory */
-/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. False
- * when there was nothing to free. `shard` is the caller's. Takes the locks itself. */
-bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
-/* The same before commands that grow are executed: true when they may be. That is when memory is
- * within the limit afterwards, or, if something could be evicted, above it by less than a 64th
- * (buffers come and go); and while it comes down after maxmemory was lowered, as long as eviction
- * is faster than growth. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* The memory budget (budget.c). `shard` is the caller's; locks are taken inside. */
+/* Memory is above maxmemory, or resident memory above it by some per cent. */
+bool keyspace_is_full(const struct keyspace *ks);
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. Returns
+ * how many: 0 when there was nothing to free. */
+uint32_t keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* The same before a batch of `commands`, and a step of compaction where holes take memory above
+ * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
+ * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
+ * it comes down after maxmemory was lowered, as long as eviction is faster than growth. */
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands);
+/* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
+ * that is above the limit. Some ten microseconds, or a hundred; by one thread, some times a
+ * second. */
+void keyspace_measure(struct keyspace *ks);
+/* The allocator's figures with the heaps' added: live objects are allocated, blocks active. */
+void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out);
 /* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many
  * went: fewer when no more may go, or when those that may are too few to be found (call again
  * then). What is in the drain is freed on the way, in at most about as many steps, and is not
- * counted. Takes the locks itself. */
+ * counted. */
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 #endif

@@ -54,6 +54,8 @@ static inline void part_mrc_remove(struct partition *p, unsigned db, const struc
 /* Removes an entry that is due, counts it and tells watchers; one of VALUE_ABSENT goes silently. */
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,
                          struct table_ref ref);
+/* maxmemory is another one: memory may be above it by as much as it is now, and comes down. */
+void budget_changed(struct keyspace *ks);
 /* The expiry sweep goes on over at least `limit` slots, or until it removed enough for a step. */
 void part_sweep(struct partition *p, int64_t now_ms, uint32_t limit);
 #endif

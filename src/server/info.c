@@ -112,7 +112,7 @@ static void section_memory(struct server *s, struct env *env, const struct total
     uint64_t peak = sampler_peak(&s->sampler, used);
     uint64_t overhead = MIN(s->startup_bytes, used);
     struct mem_stats m;
-    mem_stats_read(&m);
+    keyspace_memory_stats(env->ks, &m);
     bytes_and_human(out, "used_memory", used);
     bytes_and_human(out, "used_memory_rss", resident);
     bytes_and_human(out, "used_memory_peak", peak);

@@ -63,8 +63,12 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
         .lfu_log_factor = (uint32_t)config_int(c, "lfu-log-factor"),
         .lfu_decay = decay == 0 ? LFU_DECAY_NEVER : (uint32_t)decay,
+        .compact_percent = config_bool(c, "activedefrag")
+                               ? (uint32_t)MAX(config_int(c, "active-defrag-threshold-lower"), 1)
+                               : 0,
         .no_estimate = !config_bool(c, "hit-ratio-estimate"),
     };
+    s->compact_time_percent = (uint32_t)config_int(c, "active-defrag-cycle-max");
     s->databases = (uint32_t)config_int(c, "databases");
     const char *password = config_text(c, "requirepass");
     ASSERT(strlen(password) < sizeof s->requirepass);

@@ -1,5 +1,5 @@
-/* The shard's upkeep of the partitions it owns: expiry, freeing what is large, eviction when no
- * command comes that would do it. The shard's thread, between batches.
+/* The shard's upkeep of the partitions it owns: expiry, freeing what is large, compaction, eviction
+ * when no command comes that would do it. The shard's thread, between batches.
  *
  *   timer: turns -> [partition: turn, step, step ...] -> next partition ... until all had theirs
  *
@@ -15,11 +15,15 @@
  *    the sweep, or 128 removals and a group, and a step of the drain.
  * 2. When time runs out in a turn, the next one begins behind the partition that had it last. */
 #include "base/clock.h"
+#include "base/mem.h"
 #include "shard/session.h"
 
 enum {
     MAINTAIN_PERIOD_US = 100 * 1000,
     MAINTAIN_ROUND_US = 50,
+    MEASURE_US = 100 * 1000,
+    MEASURE_NEAR_US = 10 * 1000,
+    COMPACT_STEP_MOVES = 128,
     MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
     EXPIRE_PERCENT = 5,
     EXPIRE_HOT_PERCENT = 25,
@@ -34,7 +38,7 @@ static void on_turns(struct timer *t, void *arg) {
     uint64_t most = (uint64_t)((double)MAINTAIN_PERIOD_US * sh->group->ticks_per_us);
     m->span_ticks = m->turn_ticks ? MIN(now - m->turn_ticks, most) : 0;
     m->turn_ticks = now;
-    m->spent_ticks = 0;
+    m->spent_ticks = m->compact_ticks = 0;
     if (m->capped) {
         m->next = m->resume;
     }
@@ -43,7 +47,20 @@ static void on_turns(struct timer *t, void *arg) {
     timers_set(&sh->timers, t, sh->env.now_us + period_us);
 }
 
+/* Often while memory is near its limit. */
+static void on_measure(struct timer *t, void *arg) {
+    struct shard *sh = arg;
+    uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
+    bool near = max && (uint64_t)mem_used_bytes() > max / 8 * 7;
+    keyspace_measure(sh->env.ks);
+    timers_set(&sh->timers, t, sh->env.now_us + (near ? MEASURE_NEAR_US : MEASURE_US));
+}
+
 void maintain_start(struct shard *sh) {
+    if (sh->index == 0) {
+        sh->maintenance.measure.fire = on_measure;
+        on_measure(&sh->maintenance.measure, sh);
+    }
     sh->maintenance.timer.fire = on_turns;
     on_turns(&sh->maintenance.timer, sh);
 }
@@ -70,6 +87,21 @@ static void note_capped(struct shard *sh, bool swept) {
     }
 }
 
+/* A step of compaction where heaps have too many holes, within its share of the time; true when
+ * there is more to do. Under the lock. */
+static bool compact(struct shard *sh, struct partition *p) {
+    struct maintenance *m = &sh->maintenance;
+    const struct settings *settings = sh->env.settings;
+    uint32_t percent = settings->keyspace.compact_percent;
+    if (!percent || m->compact_ticks * 100 > m->span_ticks * settings->compact_time_percent) {
+        return false;
+    }
+    uint64_t before = clock_ticks();
+    uint32_t moved = part_compact(p, percent, COMPACT_STEP_MOVES);
+    m->compact_ticks += moved ? clock_ticks() - before : 0;
+    return moved > 0;
+}
+
 /* True when the partition has more to do at once. Under its lock. */
 static bool step(struct shard *sh, struct partition *p, bool sweeps) {
     struct maintenance *m = &sh->maintenance;
@@ -80,6 +112,7 @@ static bool step(struct shard *sh, struct partition *p, bool sweeps) {
     m->begun = true;
     bool sweep = sweeps && p->pace.left > 0 && has_time(sh, p);
     bool more = part_maintain(p, sh->env.now_ms, sweep ? MAINTAIN_SLOTS : 0);
+    more = compact(sh, p) || more;
     if (sweep) {
         uint64_t spent = clock_ticks() - before;
         m->spent_ticks += spent;
@@ -98,8 +131,7 @@ void maintain_run(struct shard *sh) {
     struct keyspace *ks = sh->env.ks;
     struct maintenance *m = &sh->maintenance;
     bool sweeps = !atomic_load_explicit(&sh->group->no_active_expire, memory_order_relaxed);
-    uint64_t end =
-        clock_ticks() + (uint64_t)((double)MAINTAIN_ROUND_US * sh->group->ticks_per_us);
+    uint64_t end = clock_ticks() + (uint64_t)((double)MAINTAIN_ROUND_US * sh->group->ticks_per_us);
     while (m->left > 0) {
         struct partition *p = ks->partitions[m->next];
         bool more = false;
@@ -120,6 +152,6 @@ void maintain_run(struct shard *sh) {
 }
 
 void maintain_evict(struct shard *sh) {
-    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX) &&
+    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_ROUND_MAX) > 0 &&
                    keyspace_is_full(sh->env.ks);
 }

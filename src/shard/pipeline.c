@@ -326,7 +326,7 @@ void pipeline_run(struct shard *sh) {
     }
     if (count) {
         sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
-                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_BATCH_MAX);
+                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, count);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {

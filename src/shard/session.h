@@ -22,7 +22,7 @@ enum {
     MESSAGES_A_LOOP_MAX = 1024,
     RESUMES_A_LOOP_MAX = 256,
     MAINTAIN_SLOTS = 448,           /* table slots swept for expiry in one step */
-    EVICT_A_BATCH_MAX = 64,
+    EVICT_A_ROUND_MAX = 64,
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
 };
@@ -117,6 +117,8 @@ struct maintenance {          /* maintain.c */
     bool begun;               /* the turn of partition `next` */
     bool fast, capped;        /* in this turn: some partition wants the next soon; time ran out */
     uint64_t turn_ticks, span_ticks, spent_ticks; /* began; since the one before; by the sweep */
+    uint64_t compact_ticks;   /* spent by compaction in this turn */
+    struct timer measure;     /* of resident memory; the first shard's */
     int64_t received_us;      /* when a client last sent something */
 };
 

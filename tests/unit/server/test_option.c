@@ -65,8 +65,8 @@ static void test_memory(void **state) {
     expect("maxmemory", "100mb", "104857600");
     expect("maxmemory", "1G", "1000000000");
     expect("maxmemory", "75%", "75%");
-    expect("maxmemory", "0%", "!argument must be a memory value");
-    expect("maxmemory", "101%", "!argument must be a memory value");
+    expect("maxmemory", "0%", "!argument must be a memory or percent value");
+    expect("maxmemory", "101%", "!percentage argument must be less or equal to 100");
     expect("maxmemory", "10foo", "!argument must be a memory value");
     expect("proto-max-bulk-len", "2mb", "2097152");
     expect("proto-max-bulk-len", "foo", "!argument must be a memory value");

@@ -1,0 +1,241 @@
+/* The memory budget of a keyspace: when it is full, what goes first, and what holes in the heaps
+ * are worth; see keyspace.h. Any thread; takes one partition's lock at a time.
+ *
+ *     used        allocations and live objects of the heaps             \
+ *     holes       room in the heaps' blocks that no object takes         > resident memory
+ *     overhead    the rest, as measured: program, allocator's slack     /
+ *
+ * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT.
+ * 2. Before that, when used and holes are above maxmemory, the heaps are compacted with each batch.
+ * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries and EVICT_A_COMMAND a command;
+ *    beyond the soft limit, 1/SLACK_DIVISOR above maxmemory, it goes on up to EVICT_MAX. */
+#include <stdatomic.h>
+
+#include "base/mem.h"
+#include "engine/partition_internal.h"
+
+enum {
+    RESIDENT_PERCENT = 3, /* above maxmemory */
+    MEASURES_A_PURGE = 4, /* the allocator is not asked to give back each time */
+    HEAPS_A_PARTITION = 2,
+    SMALL_DIVISOR = 32,
+    EVICT_MIN = 64,
+    EVICT_A_COMMAND = 4,
+    EVICT_MAX = 16 * 1024,
+    EVICT_STEP = 256,
+    EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
+    EVICT_STAYS_MAX = 4, /* a turn */
+    SLACK_DIVISOR = 64,
+    DRAIN_STEP_COST = 16,    /* evictions that a step of the drain counts for */
+    COMPACT_PERCENT_MIN = 2, /* of holes */
+    COMPACT_MOVES = 64,      /* a batch; twice as many for each percent above, up to 2^HASTE_MAX */
+    COMPACT_HASTE_MAX = 4,
+    COMPACT_TRIES = 4, /* partitions looked at */
+};
+
+static uint64_t load(const _Atomic uint64_t *value) {
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+/* Used bytes, and with the holes. */
+static uint64_t footprint(const struct keyspace *ks, uint64_t *used) {
+    int64_t counted;
+    *used = (uint64_t)mem_used_and_counted(&counted);
+    uint64_t blocks = block_pool_used_bytes(ks->blocks);
+    return *used + (blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0);
+}
+
+/* The blocks that the partitions' heaps are filling are not memory well used, nor is the program's
+ * own; neither can be evicted, so a small maxmemory leaves them out. */
+static bool is_small(const struct keyspace *ks, uint64_t max) {
+    return max / SMALL_DIVISOR < (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
+}
+
+/* Bytes above the budget; 0 = within it. */
+static uint64_t excess(const struct keyspace *ks) {
+    uint64_t max = load(&ks->maxmemory_bytes), used;
+    if (max == 0) {
+        return 0;
+    }
+    uint64_t resident = footprint(ks, &used) + load(&ks->overhead_bytes);
+    uint64_t most = max + max / 100 * RESIDENT_PERCENT;
+    if (is_small(ks, max)) {
+        most += (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
+    }
+    return MAX(used > max ? used - max : 0, resident > most ? resident - most : 0);
+}
+
+bool keyspace_is_full(const struct keyspace *ks) {
+    return excess(ks) > 0;
+}
+
+void budget_changed(struct keyspace *ks) {
+    atomic_store_explicit(&ks->allowed_bytes, excess(ks), memory_order_relaxed);
+}
+
+void keyspace_measure(struct keyspace *ks) {
+    uint64_t max = load(&ks->maxmemory_bytes), used;
+    uint64_t known = footprint(ks, &used), resident = mem_resident_bytes();
+    if (max && resident > MAX(known, max) + max / 100 && ++ks->measures % MEASURES_A_PURGE == 0) {
+        mem_purge();
+        known = footprint(ks, &used);
+        resident = mem_resident_bytes();
+    }
+    uint64_t overhead = resident > known ? resident - known : 0;
+    if (!ks->constant_bytes) {
+        ks->constant_bytes = MAX(overhead, 1u);
+    }
+    if (is_small(ks, max)) {
+        overhead -= MIN(overhead, ks->constant_bytes);
+    }
+    atomic_store_explicit(&ks->overhead_bytes, overhead, memory_order_relaxed);
+}
+
+void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
+    struct block_stats blocks;
+    int64_t counted;
+    mem_used_and_counted(&counted);
+    block_pool_stats(ks->blocks, &blocks);
+    mem_stats_read(out);
+    out->allocated += (size_t)counted;
+    out->active += blocks.used;
+    out->resident += blocks.used + blocks.spare;
+}
+
+/* --- eviction --- */
+
+enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
+
+/* The candidate whose turn it is: of the new entries while they are more than their share. */
+static bool take_candidate(const struct keyspace *ks, struct evictor *v,
+                           struct evict_candidate *out) {
+    uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
+    uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
+    bool many_new = marked * 100 > entries * POLICY_LFU_NEW_PERCENT;
+    struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
+    struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
+    return evict_pool_take(first, out) || evict_pool_take(second, out);
+}
+
+/* Evicts the best candidate that is still there and does not stay. `p` is locked, and unlocked
+ * here. */
+static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor *v, bool force,
+                       int64_t now_ms) {
+    struct evict_candidate candidate;
+    enum evicted evicted = EVICT_NOT_THERE;
+    for (uint32_t stays = 0; evicted != EVICT_DONE && stays < EVICT_STAYS_MAX;) {
+        if (!take_candidate(ks, v, &candidate)) {
+            break;
+        }
+        struct partition *where = ks->partitions[candidate.partition];
+        if (where != p) {
+            lock_release(&p->lock);
+            p = where;
+            lock_take(&p->lock);
+        }
+        evicted = part_evict(p, v->policy, &candidate, force, now_ms);
+        stays += evicted == EVICT_STAYS;
+    }
+    lock_release(&p->lock);
+    return evicted == EVICT_DONE;
+}
+
+/* Frees something: what is in the drain of the next partition, as it is dead already, or the best
+ * candidate of all of them, after a look at some of the next one's. Whoever owns it: all keys are
+ * evicted alike, however unevenly the shards are busy. */
+static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t now_ms) {
+    ASSERT(shard < ks->shards);
+    struct evictor *v = &ks->evictors[shard];
+    enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
+    evictor_use(v, policy);
+    for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
+        struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
+        enum freed freed = FREED_NOTHING;
+        lock_take(&p->lock);
+        if (part_drain_step(p)) {
+            freed = FREED_DRAINED;
+        } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
+            freed = FREED_ENTRY;
+        }
+        if (freed != FREED_NOTHING || !evictor_has_any(v)) {
+            lock_release(&p->lock);
+            return freed;
+        }
+        if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
+            return FREED_ENTRY;
+        }
+    }
+    return FREED_NOTHING;
+}
+
+/* Frees up to `limit` entries while memory is above `goal` bytes of excess; returns how many. */
+static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit,
+                       uint64_t goal) {
+    uint32_t fruitless = 0, freed_count = 0;
+    for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count && excess(ks) > goal; i++) {
+        enum freed freed = free_something(ks, shard, now_ms);
+        i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+        freed_count += freed != FREED_NOTHING;
+    }
+    return freed_count;
+}
+
+uint32_t keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    return shrink(ks, shard, now_ms, limit, 0);
+}
+
+/* --- before a batch --- */
+
+/* Holes are worth closing when they, and not objects, are what is above the limit. */
+static void compact(struct keyspace *ks, uint32_t shard) {
+    uint64_t max = load(&ks->maxmemory_bytes), used, known = footprint(ks, &used);
+    if (known <= max) {
+        return;
+    }
+    uint64_t percent_above = MIN((known - max) * 100 / max, (uint64_t)COMPACT_HASTE_MAX);
+    struct evictor *v = &ks->evictors[shard];
+    for (unsigned i = 0; i < COMPACT_TRIES; i++) {
+        struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
+        lock_take(&p->lock);
+        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, COMPACT_MOVES << percent_above);
+        lock_release(&p->lock);
+        if (moved) {
+            return;
+        }
+    }
+}
+
+bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands) {
+    uint64_t max = load(&ks->maxmemory_bytes);
+    if (max == 0) {
+        return true;
+    }
+    compact(ks, shard);
+    if (excess(ks) == 0) {
+        return true;
+    }
+    uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
+    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands, 0);
+    uint32_t step = freed;
+    while (step && freed < EVICT_MAX && excess(ks) >= allowed + slack) {
+        step = shrink(ks, shard, now_ms, EVICT_STEP, allowed);
+        freed += step;
+    }
+    uint64_t left = excess(ks);
+    atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
+    return left == 0 ||
+           (policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts &&
+            left < allowed + (freed ? slack : 0));
+}
+
+uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    uint32_t fruitless = 0, evicted = 0, drained = 0;
+    while (evicted < limit && drained <= limit && fruitless < ks->partitions_count) {
+        enum freed freed = free_something(ks, shard, now_ms);
+        evicted += freed == FREED_ENTRY;
+        drained += freed == FREED_DRAINED;
+        fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
+    }
+    return evicted;
+}
