@@ -11,10 +11,13 @@
 enum { PARTITIONS_MAX = 512, PARTITIONS_PER_SHARD = 8 };
 
 /* Changed while running through keyspace_set_params; read with relaxed loads. */
+#define LFU_DECAY_NEVER UINT32_MAX
 struct keyspace_params {
     uint64_t maxmemory_bytes; /* 0 = no limit */
     enum evict_policy policy;
-    uint32_t samples; /* maxmemory-samples */
+    uint32_t samples;        /* maxmemory-samples; 0 = the default */
+    uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
+    uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
     uint32_t compact_percent; /* heaps with more holes are compacted by and by; 0 = none */
 };
@@ -31,12 +34,14 @@ struct keyspace {
     _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
     uint32_t measures;               /* above the limit, so far */
     uint64_t constant_bytes;         /* the overhead when it was measured first */
-    _Atomic uint32_t policy, samples;
+    _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic bool estimate;
     _Atomic uint32_t compact_percent;
-    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    _Atomic int64_t now_s; /* coarse, for the policy bits: set by shards */
     uint32_t shards;
-    struct evict_pool *pools; /* one a shard */
+    struct evictor *evictors; /* one a shard */
+    /* In all partitions, as they were when last looked at for eviction. */
+    _Atomic uint64_t entries, marked;
     struct policy_clock clock;
     struct partition *partitions[];
 };

@@ -11,6 +11,7 @@
 #include "engine/entry.h"
 #include "engine/evict_pool.h"
 #include "engine/expire_pace.h"
+#include "engine/ghosts.h"
 #include "engine/hash.h"
 #include "engine/heap.h"
 #include "engine/lock.h"
@@ -69,12 +70,16 @@ struct partition {
     uint32_t sweep_db; /* where the sweep goes on */
     uint32_t hand_db;  /* and the hand of eviction */
     struct table_hand hand;
+    uint64_t counted_entries, counted_marked; /* in the keyspace's sums */
+    struct ghosts ghosts;                     /* of what was evicted; lfu family only */
     /* What is counted for the logical clock. */
     uint32_t step, step_left; /* events until part_clock_move */
     uint32_t inserted;        /* in this step */
     uint32_t events;          /* since the last tick made here, without this step's */
     int64_t second;           /* seen last */
+    uint32_t step_inserts;    /* insertions until then */
     uint64_t kept_tick;       /* stamps were kept from wrapping until then */
+    uint32_t lines_passed;    /* by the hand since then, in evictions */
     struct expire_pace pace;
     struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
@@ -135,8 +140,8 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
- * the other one. */
+ * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or
+ * when the policy keeps the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 /* The other way round, for RESTORE. The key must exist. */
@@ -159,12 +164,17 @@ bool part_drain_step(struct partition *p);
  * pointer stays valid. */
 uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
- * few candidates, and offers them to the pool. True: one was expired and has been removed, which is
- * as good as an eviction. */
-bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms);
-/* Evicts a candidate of this partition. False: it is not there any more, or was used. */
-bool part_evict(struct partition *p, enum evict_policy policy,
-                const struct evict_candidate *candidate, int64_t now_ms);
+ * few candidates, and offers them to a shard's evictor. True: one was expired and has been
+ * removed, which is as good as an eviction. */
+bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms);
+enum evicted {
+    EVICT_NOT_THERE, /* any more, or it was used since */
+    EVICT_STAYS,     /* as it has uses to its credit; not if `force` */
+    EVICT_DONE
+};
+/* Evicts a candidate of this partition. */
+enum evicted part_evict(struct partition *p, enum evict_policy policy,
+                        const struct evict_candidate *candidate, bool force, int64_t now_ms);
 
 /* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {
