@@ -115,18 +115,18 @@ const char *mem_allocator_name(void) {
     return "jemalloc-5.3.0";
 }
 
-static void all_arenas(const char *action) {
+static void each_arena(const char *what) {
     char name[32];
-    snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, action);
+    snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, what);
     mallctl(name, NULL, NULL, NULL, 0);
 }
 
-void mem_purge(void) {
-    all_arenas("purge");
+void mem_decay(void) {
+    each_arena("decay");
 }
 
-void mem_decay(void) {
-    all_arenas("decay");
+void mem_purge(void) {
+    each_arena("purge");
 }
 
 #else /* libc, under sanitizers */
@@ -186,10 +186,10 @@ const char *mem_allocator_name(void) {
     return "libc";
 }
 
-void mem_purge(void) {
+void mem_decay(void) {
 }
 
-void mem_decay(void) {
+void mem_purge(void) {
 }
 #endif
 

@@ -23,10 +23,9 @@ size_t mem_size(const void *ptr);
 /* What an allocation of `size_bytes` would really take. */
 size_t mem_good_size(size_t size_bytes);
 
-/* Defragmentation (mem_slab.c): whether the allocator can tell; whether `ptr` lies in a slab that is
- * emptier than others of its size, so that moving it helps; moves the first `size_bytes` (not 0, at
- * least what is used of it) and frees `ptr`. `align`: a power of two, at least 8. Where memory ran
- * out, or nothing is to be gained, the old address is returned. */
+/* Defragmentation (mem_slab.c): whether the allocator can tell; whether `ptr` lies in a slab that
+ * is emptier than others of its size, so that moving it helps; moves the first `size_bytes` (not 0)
+ * and frees `ptr`. `align`: a power of two, at least 8. Where memory ran out it stays. */
 bool mem_knows_slabs(void);
 bool mem_is_sparse(const void *ptr);
 void *mem_move(void *ptr, size_t size_bytes, size_t align) __attribute__((returns_nonnull));
@@ -61,9 +60,9 @@ struct mem_stats {
 void mem_stats_read(struct mem_stats *out);
 /* "jemalloc-5.3.0" or "libc". */
 const char *mem_allocator_name(void);
+/* Gives back the pages that were free for long enough: the allocator itself looks only when it is
+ * used. Some microseconds. */
+void mem_decay(void);
 /* Gives unused pages back to the kernel. */
 void mem_purge(void);
-/* Gives those back that have not been used for a second. Allocating does so by and by; this is for a
- * process that has nothing to do. */
-void mem_decay(void);
 #endif

@@ -251,7 +251,7 @@ static void object_help_command(struct cmd *c) {
         "ENCODING <key>",
         "    How the value is stored: int, embstr, raw, listpack, hashtable.",
         "FREQ <key>",
-        "    How often the key was used, on a logarithmic scale. Needs an LFU policy.",
+        "    How much the key was used, 0 to 5. Needs an LFU policy.",
         "IDLETIME <key>",
         "    Seconds since the key was last used. Needs a policy that is not LFU.",
         "REFCOUNT <key>",

@@ -5,7 +5,8 @@
  *     holes       room in the heaps' blocks that no object takes         > resident memory
  *     overhead    the rest, as measured: program, allocator's slack     /
  *
- * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT.
+ * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT. The latter evicts,
+ *    but no command is refused for it while something can be evicted.
  * 2. Before that, when used and holes are above maxmemory, the heaps are compacted with each batch.
  * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries and EVICT_A_COMMAND a command;
  *    beyond the soft limit, 1/SLACK_DIVISOR above maxmemory, it goes on up to EVICT_MAX. */
@@ -16,13 +17,15 @@
 
 enum {
     RESIDENT_PERCENT = 3, /* above maxmemory */
-    MEASURES_A_PURGE = 4, /* the allocator is not asked to give back each time */
+    MEASURES_A_PURGE = 2, /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
     SMALL_DIVISOR = 32,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
     EVICT_MAX = 16 * 1024,
     EVICT_STEP = 256,
+    EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
+    EVICT_STAYS_MAX = 4, /* a turn */
     SLACK_DIVISOR = 64,
     DRAIN_STEP_COST = 16,    /* evictions that a step of the drain counts for */
     COMPACT_PERCENT_MIN = 2, /* of holes */
@@ -72,6 +75,7 @@ void budget_changed(struct keyspace *ks) {
 }
 
 void keyspace_measure(struct keyspace *ks) {
+    mem_decay();
     uint64_t max = load(&ks->maxmemory_bytes), used;
     uint64_t known = footprint(ks, &used), resident = mem_resident_bytes();
     if (max && resident > MAX(known, max) + max / 100 && ++ks->measures % MEASURES_A_PURGE == 0) {
@@ -104,22 +108,38 @@ void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* Evicts the best candidate that is still there. `p` is locked, and unlocked here. */
-static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_pool *pool,
+/* The candidate whose turn it is: of the new entries while they are more than their share. */
+static bool take_candidate(const struct keyspace *ks, struct evictor *v,
+                           struct evict_candidate *out) {
+    uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
+    uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
+    bool many_new = marked * 100 > entries * POLICY_LFU_NEW_PERCENT;
+    struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
+    struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
+    return evict_pool_take(first, out) || evict_pool_take(second, out);
+}
+
+/* Evicts the best candidate that is still there and does not stay. `p` is locked, and unlocked
+ * here. */
+static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor *v, bool force,
                        int64_t now_ms) {
     struct evict_candidate candidate;
-    bool evicted = false;
-    while (!evicted && evict_pool_take(pool, &candidate)) {
+    enum evicted evicted = EVICT_NOT_THERE;
+    for (uint32_t stays = 0; evicted != EVICT_DONE && stays < EVICT_STAYS_MAX;) {
+        if (!take_candidate(ks, v, &candidate)) {
+            break;
+        }
         struct partition *where = ks->partitions[candidate.partition];
         if (where != p) {
             lock_release(&p->lock);
             p = where;
             lock_take(&p->lock);
         }
-        evicted = part_evict(p, pool->policy, &candidate, now_ms);
+        evicted = part_evict(p, v->policy, &candidate, force, now_ms);
+        stays += evicted == EVICT_STAYS;
     }
     lock_release(&p->lock);
-    return evicted;
+    return evicted == EVICT_DONE;
 }
 
 /* Frees something: what is in the drain of the next partition, as it is dead already, or the best
@@ -127,24 +147,27 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evict_po
  * evicted alike, however unevenly the shards are busy. */
 static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t now_ms) {
     ASSERT(shard < ks->shards);
-    struct evict_pool *pool = &ks->pools[shard];
-    struct partition *p = ks->partitions[pool->rotor++ % ks->partitions_count];
+    struct evictor *v = &ks->evictors[shard];
     enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
-    evict_pool_use(pool, policy);
-    lock_take(&p->lock);
-    if (part_drain_step(p)) {
-        lock_release(&p->lock);
-        return FREED_DRAINED;
+    evictor_use(v, policy);
+    for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
+        struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
+        enum freed freed = FREED_NOTHING;
+        lock_take(&p->lock);
+        if (part_drain_step(p)) {
+            freed = FREED_DRAINED;
+        } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
+            freed = FREED_ENTRY;
+        }
+        if (freed != FREED_NOTHING || !evictor_has_any(v)) {
+            lock_release(&p->lock);
+            return freed;
+        }
+        if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
+            return FREED_ENTRY;
+        }
     }
-    if (!policy_of(policy)->evicts) {
-        lock_release(&p->lock);
-        return FREED_NOTHING;
-    }
-    if (part_sample(p, pool, now_ms)) {
-        lock_release(&p->lock);
-        return FREED_ENTRY;
-    }
-    return evict_best(ks, p, pool, now_ms) ? FREED_ENTRY : FREED_NOTHING;
+    return FREED_NOTHING;
 }
 
 /* Frees up to `limit` entries while memory is above `goal` bytes of excess; returns how many. */
@@ -173,9 +196,9 @@ static void compact(struct keyspace *ks, uint32_t shard) {
         return;
     }
     uint64_t percent_above = MIN((known - max) * 100 / max, (uint64_t)COMPACT_HASTE_MAX);
-    struct evict_pool *pool = &ks->pools[shard];
+    struct evictor *v = &ks->evictors[shard];
     for (unsigned i = 0; i < COMPACT_TRIES; i++) {
-        struct partition *p = ks->partitions[pool->compact_rotor++ % ks->partitions_count];
+        struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
         lock_take(&p->lock);
         uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, COMPACT_MOVES << percent_above);
         lock_release(&p->lock);
@@ -201,11 +224,10 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
         step = shrink(ks, shard, now_ms, EVICT_STEP, allowed);
         freed += step;
     }
-    uint64_t left = excess(ks);
+    uint64_t left = excess(ks), used = (uint64_t)mem_used_bytes();
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
-    return left == 0 ||
-           (policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts &&
-            left < allowed + (freed ? slack : 0));
+    bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
+    return left == 0 || (evicts && used < max + allowed + (freed ? slack : 0));
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

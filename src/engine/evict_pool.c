@@ -1,10 +1,10 @@
 /* A small unsorted array; see evict_pool.h. One shard's thread. */
 #include "engine/evict_pool.h"
 
-void evict_pool_use(struct evict_pool *pool, enum evict_policy policy) {
-    if (pool->policy != policy) {
-        pool->policy = policy;
-        pool->count = 0;
+void evictor_use(struct evictor *v, enum evict_policy policy) {
+    if (v->policy != policy) {
+        v->policy = policy;
+        v->new_entries.count = v->proved.count = 0;
     }
 }
 

@@ -1,18 +1,18 @@
 #ifndef FOREBAY_ENGINE_EVICT_POOL_H
 #define FOREBAY_ENGINE_EVICT_POOL_H
-/* The best candidates for eviction that a shard's hand has passed, from all partitions it owns: what
- * brings a few samples close to looking at everything. One a shard, used by that shard's thread
- * alone, whichever partition is locked.
+/* The best candidates for eviction that a shard's hand has passed, from all partitions:
+ * what brings a few samples close to looking at everything. One a shard, used by that shard's
+ * thread alone, whichever partition is locked.
  *
- * 1. A candidate is a place, its policy bits and its rank: never an entry nor a slot's address. What
- *    stands there when its turn comes is evicted only if bits and rank are the same; another entry
+ * 1. A candidate is a place, its policy bits and its rank: never an entry nor a slot's address.
+ *    What stands there when its turn comes is evicted only if the bits are the same; another entry
  *    with the same ones is as good. */
 #include <stdbool.h>
 #include <stdint.h>
 #include "engine/policy.h"
 #include "engine/table.h"
 
-enum { EVICT_POOL_MAX = 32 };
+enum { EVICT_POOL_MAX = 16 };
 
 struct evict_candidate {
     uint64_t rank; /* the least goes first */
@@ -22,16 +22,25 @@ struct evict_candidate {
 };
 
 struct evict_pool {
-    enum evict_policy policy; /* that ranked them */
     uint32_t count;
-    uint32_t rotor; /* counts evictions: which partition is next */
-    uint32_t compact_rotor; /* the same for compaction before a batch */
     uint32_t worst; /* index of the highest rank, when full */
     struct evict_candidate candidates[EVICT_POOL_MAX];
 };
 
-/* Forgets everything when the policy is another one. */
-void evict_pool_use(struct evict_pool *pool, enum evict_policy policy);
+/* What a shard's evictions need. The lfu family has two queues of candidates, new and proved
+ * entries; the others use the first one. */
+struct evictor {
+    enum evict_policy policy; /* that ranked them */
+    uint32_t rotor;           /* which partition is next */
+    uint32_t compact_rotor;   /* the same for compaction before a batch */
+    struct evict_pool new_entries, proved;
+};
+
+static inline bool evictor_has_any(const struct evictor *v) {
+    return v->new_entries.count + v->proved.count > 0;
+}
+/* Forgets the candidates when the policy is another one. */
+void evictor_use(struct evictor *v, enum evict_policy policy);
 /* Would a candidate of this rank be kept? */
 static inline bool evict_pool_wants(const struct evict_pool *pool, uint64_t rank) {
     return pool->count < EVICT_POOL_MAX || rank < pool->candidates[pool->worst].rank;

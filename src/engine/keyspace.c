@@ -10,6 +10,7 @@
 
 enum {
     SAMPLES_DEFAULT = 5,
+    LFU_DECAY_DEFAULT = 1,
     QUANTUM_MIN_SHARED = 8, /* events a tick at least, where threads share the clock */
 };
 
@@ -21,7 +22,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         bits++;
     }
     struct keyspace *ks = mem_zalloc(sizeof *ks + count * sizeof ks->partitions[0]);
-    ks->pools = mem_zalloc(shards * sizeof *ks->pools);
+    ks->evictors = mem_zalloc(shards * sizeof *ks->evictors);
     ks->shards = shards;
     policy_clock_init(&ks->clock, shards > 1 ? QUANTUM_MIN_SHARED : 1);
     ks->partitions_count = count;
@@ -33,6 +34,7 @@ struct keyspace *keyspace_create(uint32_t shards, uint64_t seed, part_touched_fn
         rng_system_bytes(&ks->seed, sizeof ks->seed);
     }
     atomic_init(&ks->samples, SAMPLES_DEFAULT);
+    atomic_init(&ks->lfu_decay, LFU_DECAY_DEFAULT);
     atomic_init(&ks->estimate, true);
     ks->blocks = block_pool_create(true);
     for (uint32_t i = 0; i < count; i++) {
@@ -46,8 +48,8 @@ void keyspace_destroy(struct keyspace *ks) {
         for (uint32_t i = 0; i < ks->partitions_count; i++) {
             part_destroy(ks->partitions[i]);
         }
+        mem_free(ks->evictors);
         block_pool_destroy(ks->blocks);
-        mem_free(ks->pools);
         mem_free(ks);
     }
 }
@@ -59,6 +61,11 @@ void keyspace_set_params(struct keyspace *ks, const struct keyspace_params *para
     atomic_store_explicit(&ks->policy, params->policy, memory_order_relaxed);
     atomic_store_explicit(&ks->estimate, !params->no_estimate, memory_order_relaxed);
     atomic_store_explicit(&ks->samples, samples, memory_order_relaxed);
+    atomic_store_explicit(&ks->lfu_log_factor, params->lfu_log_factor, memory_order_relaxed);
+    uint32_t decay = params->lfu_decay == 0                 ? LFU_DECAY_DEFAULT
+                     : params->lfu_decay == LFU_DECAY_NEVER ? 0
+                                                            : params->lfu_decay;
+    atomic_store_explicit(&ks->lfu_decay, decay, memory_order_relaxed);
     atomic_store_explicit(&ks->compact_percent, params->compact_percent, memory_order_relaxed);
     budget_changed(ks);
 }

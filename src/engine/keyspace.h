@@ -11,10 +11,13 @@
 enum { PARTITIONS_MAX = 512, PARTITIONS_PER_SHARD = 8 };
 
 /* Changed while running through keyspace_set_params; read with relaxed loads. */
+#define LFU_DECAY_NEVER UINT32_MAX
 struct keyspace_params {
     uint64_t maxmemory_bytes; /* 0 = no limit */
     enum evict_policy policy;
-    uint32_t samples; /* maxmemory-samples */
+    uint32_t samples;        /* maxmemory-samples; 0 = the default */
+    uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
+    uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
     uint32_t compact_percent; /* of holes: beyond it heaps are compacted, values moved; 0 = none */
 };
@@ -42,12 +45,14 @@ struct keyspace {
     _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
     uint32_t measures;               /* above the limit, so far */
     uint64_t constant_bytes;         /* the overhead when it was measured first */
-    _Atomic uint32_t policy, samples;
+    _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic bool estimate;
     _Atomic uint32_t compact_percent;
-    _Atomic int64_t now_s;        /* coarse, for the policy bits: set by shards */
+    _Atomic int64_t now_s; /* coarse, for the policy bits: set by shards */
     uint32_t shards;
-    struct evict_pool *pools; /* one a shard */
+    struct evictor *evictors; /* one a shard */
+    /* In all partitions, as they were when last looked at for eviction. */
+    _Atomic uint64_t entries, marked;
     struct policy_clock clock;
     struct defrag_rounds defrag;
     struct partition *partitions[];
@@ -118,7 +123,7 @@ struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);
 /* Looks at what the allocator holds, and begins a round of defragmentation of values when that is
- * worth it: more than half of compact_percent of its slabs is free, the last round is finished, and won
+ * worth it: more than compact_percent of its slabs is free, the last round is finished, and won
  * something or was long ago. True while a round is on. By one thread, every second or so. */
 bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats);
 /* All partitions must be locked by the caller. */

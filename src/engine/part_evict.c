@@ -11,13 +11,13 @@
 
 enum {
     SIZE_SAMPLES = 5,      /* members of a collection that are measured */
-    CLAMP_TICKS = 512,     /* the hand goes round at least once in as many ticks */
+    CLAMP_TICKS = 192,     /* the hand goes round at least once in as many ticks */
     CLAMP_BUCKETS_MAX = 64 /* a step */
 };
 
 struct sampling {
     struct partition *p;
-    struct evict_pool *pool; /* NULL: stamps are made older, nothing else */
+    struct evictor *to; /* NULL: stamps are kept from wrapping, nothing else */
     const struct policy *policy;
     uint64_t tick;
     uint32_t wanted, seen;
@@ -57,15 +57,25 @@ static uint64_t *next_line(struct partition *p, const struct policy *policy,
 static uint64_t rank_of(const struct sampling *s, struct table_ref ref) {
     return s->policy->at_random ? rng_next(&s->p->rng)
            : s->policy->by_ttl  ? (uint64_t)entry_expire_ms(table_entry(ref))
-           : s->policy->is_lfu  ? policy_lfu_frequency(table_policy(ref), part_now_s(s->p))
+           : s->policy->is_lfu  ? policy_lfu_rank(table_policy(ref), s->tick)
                                 : policy_lru_rank(table_policy(ref), s->tick);
 }
 
-static void keep_stamp(const struct sampling *s, struct table_ref ref) {
-    uint16_t bits = table_policy(ref);
-    if (!s->policy->is_lfu && policy_clock_age(s->tick, bits) > CLOCK_AGE_MAX) {
-        table_set_policy(ref, policy_clock_stamp(s->tick - CLOCK_AGE_MAX));
+static void keep_stamp(const struct sampling *s, unsigned db, struct table_ref ref) {
+    uint16_t bits = table_policy(ref), kept = bits;
+    if (s->policy->is_lfu) {
+        kept = policy_lfu_keep(bits, s->tick);
+    } else if (policy_clock_age(s->tick, bits) > CLOCK_AGE_MAX) {
+        kept = policy_clock_stamp(s->tick - CLOCK_AGE_MAX);
     }
+    if (kept != bits) {
+        table_set_policy(s->p->db[db], ref, kept);
+    }
+}
+
+static struct evict_pool *pool_of(const struct sampling *s, struct table_ref ref) {
+    bool proved = s->policy->is_lfu && !policy_lfu_is_new(table_policy(ref));
+    return proved ? &s->to->proved : &s->to->new_entries;
 }
 
 static void sample_line(struct sampling *s, uint64_t *slots, struct evict_candidate *place) {
@@ -74,9 +84,9 @@ static void sample_line(struct sampling *s, uint64_t *slots, struct evict_candid
         if (!slots[i]) {
             continue;
         }
-        keep_stamp(s, ref);
+        keep_stamp(s, place->db, ref);
         bool expires = table_is_volatile(ref);
-        if (!s->pool || (s->policy->volatile_only && !expires)) {
+        if (!s->to || (s->policy->volatile_only && !expires)) {
             continue;
         }
         s->seen++;
@@ -85,11 +95,12 @@ static void sample_line(struct sampling *s, uint64_t *slots, struct evict_candid
             s->volatile_refs[s->volatile_count++] = ref;
         }
         uint64_t rank = rank_of(s, ref);
-        if (evict_pool_wants(s->pool, rank)) {
+        struct evict_pool *pool = pool_of(s, ref);
+        if (evict_pool_wants(pool, rank)) {
             place->rank = rank;
             place->bits = table_policy(ref);
             place->slot = (uint8_t)i;
-            evict_pool_add(s->pool, place);
+            evict_pool_add(pool, place);
         }
     }
 }
@@ -108,10 +119,10 @@ static bool remove_one_expired(struct sampling *s, unsigned db, int64_t now_ms) 
 }
 
 static struct sampling sampling_of(struct partition *p, const struct policy *policy,
-                                   struct evict_pool *pool) {
+                                   struct evictor *to) {
     uint32_t wanted = atomic_load_explicit(&p->ks->samples, memory_order_relaxed);
     return (struct sampling){.p = p,
-                             .pool = pool,
+                             .to = to,
                              .policy = policy,
                              .tick = policy_clock_tick(&p->ks->clock),
                              .wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX)};
@@ -120,6 +131,19 @@ static struct sampling sampling_of(struct partition *p, const struct policy *pol
 static uint64_t candidates(const struct partition *p, unsigned db, const struct policy *policy) {
     const struct table *t = p->db[db];
     return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
+}
+
+/* The keyspace's sums take up what has changed in this partition since the last look. */
+static void count_entries(struct partition *p) {
+    uint64_t entries = 0, marked = 0;
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        entries += p->db[db] ? table_count(p->db[db]) : 0;
+        marked += p->db[db] ? table_count_marked(p->db[db]) : 0;
+    }
+    atomic_fetch_add_explicit(&p->ks->entries, entries - p->counted_entries, memory_order_relaxed);
+    atomic_fetch_add_explicit(&p->ks->marked, marked - p->counted_marked, memory_order_relaxed);
+    p->counted_entries = entries;
+    p->counted_marked = marked;
 }
 
 /* Puts the hand anywhere, so that the line it comes to is by chance. */
@@ -140,16 +164,17 @@ static void throw_hand(struct partition *p, const struct policy *policy) {
     }
 }
 
-bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms) {
+bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms) {
     lock_assert_held(&p->lock);
-    struct sampling s = sampling_of(p, policy_of(pool->policy), pool);
+    struct sampling s = sampling_of(p, policy_of(to->policy), to);
     struct evict_candidate place = {.partition = (uint16_t)p->index};
     uint64_t *slots;
     if (s.policy->at_random) {
-        pool->count = 0;
+        to->new_entries.count = 0;
         throw_hand(p, s.policy);
         s.wanted = 1;
     }
+    count_entries(p);
     for (uint32_t lines = 0; lines < EVICT_BUCKETS_MAX; lines++) {
         if (s.policy->by_ttl ? s.seen >= s.wanted : lines >= s.wanted && s.seen > 0) {
             break;
@@ -159,6 +184,7 @@ bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms) {
             break;
         }
         sample_line(&s, slots, &place);
+        p->lines_passed++;
         if (remove_one_expired(&s, place.db, now_ms)) {
             return true;
         }
@@ -191,47 +217,72 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
         part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
     }
+    ghosts_add(&p->ghosts, part_ghost_hash(db, &key));
     part_discard(p, e);
 }
 
-bool part_evict(struct partition *p, enum evict_policy policy, const struct evict_candidate *c,
-                int64_t now_ms) {
+/* Sees to a candidate whose turn it is: one of the lfu family may stay. */
+static bool stays(struct sampling *s, unsigned db, struct table_ref ref) {
+    struct keyspace *ks = s->p->ks;
+    uint16_t bits = table_policy(ref);
+    uint32_t decay = atomic_load_explicit(&ks->lfu_decay, memory_order_relaxed);
+    if (!s->policy->is_lfu || !policy_lfu_stays(&bits, s->tick, decay, &s->p->rng)) {
+        return false;
+    }
+    table_set_policy(s->p->db[db], ref, bits);
+    return true;
+}
+
+/* The pace of the clock follows what goes: least recently used, or new and not used again. */
+static void tell_clock(const struct sampling *s, uint16_t bits) {
+    struct policy_clock *c = &s->p->ks->clock;
+    int64_t now_s = part_now_s(s->p);
+    if (!s->policy->is_lfu) {
+        policy_clock_evicted(c, bits, now_s, CLOCK_SPAN);
+    } else if (policy_lfu_is_new(bits)) {
+        uint64_t since = policy_lfu_since(bits, s->tick);
+        policy_clock_evicted(c, policy_clock_stamp(since), now_s, CLOCK_SPAN_NEW);
+    }
+}
+
+enum evicted part_evict(struct partition *p, enum evict_policy policy,
+                        const struct evict_candidate *c, bool force, int64_t now_ms) {
     lock_assert_held(&p->lock);
     ASSERT(c->partition == p->index);
     struct sampling s = sampling_of(p, policy_of(policy), NULL);
     struct table *t = p->db[c->db];
     uint64_t *slots = t ? table_line(t, &c->at) : NULL;
     if (!slots || !slots[c->slot]) {
-        return false;
+        return EVICT_NOT_THERE;
     }
     struct table_ref ref = {&slots[c->slot]};
     if (table_policy(ref) != c->bits || (s.policy->volatile_only && !table_is_volatile(ref)) ||
         (s.policy->by_ttl && rank_of(&s, ref) != c->rank)) {
-        return false;
+        return EVICT_NOT_THERE;
     }
-    if (!s.policy->is_lfu) {
-        policy_clock_evicted(&p->ks->clock, c->bits, part_now_s(p));
+    if (!force && stays(&s, c->db, ref)) {
+        return EVICT_STAYS;
     }
+    tell_clock(&s, c->bits);
     evict(p, c->db, ref, now_ms);
-    return true;
+    return EVICT_DONE;
 }
 
 /* --- the clock --- */
 
 /* Moves the hand as far as the ticks since the last call demand, to clamp what it passes. */
-static void keep_stamps(struct partition *p) {
+static void keep_stamps(struct partition *p, uint64_t lines) {
+    static const struct policy all = {0};
     struct sampling s = sampling_of(p, part_policy(p), NULL);
     struct evict_candidate place;
-    uint64_t lines = 0;
-    for (unsigned db = 0; db < DATABASES_MAX; db++) {
-        lines += p->db[db] ? table_index_bytes(p->db[db]) / TABLE_LINE_BYTES : 0;
-    }
     uint64_t due = (s.tick - p->kept_tick) * lines / CLAMP_TICKS;
-    if (due > 0 || lines == 0) {
-        p->kept_tick = s.tick;
+    if (due == 0 && lines > 0) {
+        return;
     }
-    static const struct policy all = {0};
-    for (due = MIN(due, CLAMP_BUCKETS_MAX); due > 0; due--) {
+    p->kept_tick = s.tick;
+    uint64_t passed = MIN(due, (uint64_t)p->lines_passed); /* by evictions */
+    p->lines_passed = 0;
+    for (due = MIN(due - passed, (uint64_t)CLAMP_BUCKETS_MAX); due > 0; due--) {
         uint64_t *slots = next_line(p, &all, &place);
         if (!slots) {
             break;
@@ -243,22 +294,32 @@ static void keep_stamps(struct partition *p) {
 void part_clock_move(struct partition *p) {
     struct policy_clock *c = &p->ks->clock;
     int64_t now_s = part_now_s(p);
+    uint64_t entries = 0, lines = 0;
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        if (p->db[db]) {
+            entries += table_count(p->db[db]);
+            lines += table_index_bytes(p->db[db]) / TABLE_LINE_BYTES;
+        }
+    }
     if (p->second != now_s) {
         p->second = now_s;
         policy_clock_second(c, now_s);
     }
     uint32_t quantum = atomic_load_explicit(&c->quantum, memory_order_relaxed);
-    bool quiet = policy_clock_is_quiet(c);
+    bool quiet = policy_clock_is_quiet(c), is_lfu = part_policy(p)->is_lfu;
     p->events += quiet ? p->inserted : p->step - p->step_left;
     p->inserted = 0;
     if (p->events >= quantum) {
-        uint64_t entries = 0;
-        for (unsigned db = 0; db < DATABASES_MAX; db++) {
-            entries += p->db[db] ? table_count(p->db[db]) : 0;
-        }
-        policy_clock_advance(c, p->events, now_s, entries * p->ks->partitions_count);
+        policy_clock_advance(c, p->events, now_s, entries * p->ks->partitions_count,
+                             is_lfu ? CLOCK_QUIET_SPAN_NEW : CLOCK_QUIET_SPAN);
         p->events = 0;
     }
     p->step = p->step_left = quiet ? CLOCK_STEP_MAX : MIN(quantum, CLOCK_STEP_MAX);
-    keep_stamps(p);
+    p->step_inserts = quiet ? MIN(quantum, CLOCK_STEP_MAX) : CLOCK_STEP_MAX;
+    if (is_lfu) {
+        ghosts_fit(&p->ghosts, entries);
+    } else if (p->ghosts.count) {
+        ghosts_free(&p->ghosts);
+    }
+    keep_stamps(p, lines);
 }

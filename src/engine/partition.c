@@ -38,6 +38,7 @@ void part_destroy(struct partition *p) {
     while (part_drain_step(p)) {
     }
     lock_release(&p->lock);
+    ghosts_free(&p->ghosts);
     heap_deinit(&p->heap);
     heap_deinit(&p->index_heap);
     hmap_free(&p->watched);
@@ -67,22 +68,27 @@ static inline struct table_ref find_ref(const struct partition *p, unsigned db,
     return t ? table_find(t, key) : (struct table_ref){NULL};
 }
 
-static inline void touch_slot(struct partition *p, struct table_ref ref) {
+static inline uint32_t lfu_log_factor(const struct partition *p) {
+    return atomic_load_explicit(&p->ks->lfu_log_factor, memory_order_relaxed);
+}
+
+static inline void touch_slot(struct partition *p, unsigned db, struct table_ref ref) {
     uint64_t tick = part_clock(p, false);
     uint16_t bits = table_policy(ref);
-    uint16_t touched = part_policy(p)->is_lfu
-                           ? policy_lfu_touch(bits, part_now_s(p), &p->rng)
-                           : policy_lru_touch(&p->ks->clock, bits, tick);
+    uint16_t touched = part_policy(p)->is_lfu ? policy_lfu_touch(bits, lfu_log_factor(p), &p->rng)
+                                              : policy_lru_touch(&p->ks->clock, bits, tick);
     if (touched != bits) {
-        table_set_policy(ref, touched);
+        table_set_policy(p->db[db], ref, touched);
     }
 }
 
 static struct table_ref insert(struct partition *p, unsigned db, const struct key *key,
                                struct entry *e) {
     uint64_t tick = part_clock(p, true);
-    uint16_t bits = part_policy(p)->is_lfu ? policy_lfu_fresh(part_now_s(p))
-                                           : policy_clock_stamp(tick);
+    uint16_t bits = policy_clock_stamp(tick);
+    if (part_policy(p)->is_lfu) {
+        bits = policy_lfu_fresh(tick, ghosts_take(&p->ghosts, part_ghost_hash(db, key)));
+    }
     return table_insert(ensure_table(p, db), key, e, bits);
 }
 
@@ -161,7 +167,7 @@ struct entry *part_find(struct partition *p, unsigned db, const struct key *key,
         }
     }
     if (e && flags & FIND_TOUCH) {
-        touch_slot(p, ref);
+        touch_slot(p, db, ref);
     }
     return e;
 }
@@ -179,7 +185,7 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
     struct table_ref ref = find_ref(p, db, key);
     if (ref.slot) {
         part_discard(p, table_replace(p->db[db], ref, e));
-        touch_slot(p, ref);
+        touch_slot(p, db, ref);
     } else {
         insert(p, db, key, e);
     }
@@ -208,7 +214,7 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
     part_assert(p, db);
     struct table_ref ref = find_ref(p, db, key);
     if (ref.slot && overwrite(p->db[db], ref, value, expire_ms)) {
-        touch_slot(p, ref);
+        touch_slot(p, db, ref);
         note_write(p, db, key, table_entry(ref));
         part_touched(p, db, key);
         return;
@@ -217,7 +223,7 @@ void part_set_string(struct partition *p, unsigned db, const struct key *key, st
         entry_create_string(&p->heap, key->bytes, value, expire_ms, (struct entry_origin){0, 0});
     if (ref.slot) {
         part_discard(p, table_replace(p->db[db], ref, e));
-        touch_slot(p, ref);
+        touch_slot(p, db, ref);
     } else {
         insert(p, db, key, e);
     }
@@ -237,7 +243,7 @@ void part_update_string(struct partition *p, unsigned db, const struct key *key,
             entry_create_string(&p->heap, key->bytes, value, entry_expire_ms(e), entry_origin(e));
         part_discard(p, table_replace(p->db[db], ref, fresh));
     }
-    touch_slot(p, ref);
+    touch_slot(p, db, ref);
     part_touched(p, db, key);
 }
 
@@ -259,7 +265,7 @@ char *part_resize_string(struct partition *p, unsigned db, const struct key *key
     }
     struct entry *e = entry_resize_string(&p->heap, table_entry(ref), len);
     table_update(p->db[db], ref, e);
-    touch_slot(p, ref);
+    touch_slot(p, db, ref);
     part_touched(p, db, key);
     return (char *)entry_string(e).ptr;
 }
@@ -324,8 +330,7 @@ uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, in
     if (!ref.slot || part_policy(p)->is_lfu) {
         return 0;
     }
-    return policy_clock_idle_s(&p->ks->clock, table_policy(ref),
-                               MAX(now_ms / 1000, part_now_s(p)));
+    return policy_clock_idle_s(&p->ks->clock, table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
 }
 
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
@@ -334,7 +339,7 @@ uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key,
     if (!ref.slot || !part_policy(p)->is_lfu) {
         return 0;
     }
-    return policy_lfu_frequency(table_policy(ref), MAX(now_ms / 1000, part_now_s(p)));
+    return policy_lfu_frequency(table_policy(ref));
 }
 
 void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, uint32_t idle_s,
@@ -343,8 +348,9 @@ void part_set_idle_s(struct partition *p, unsigned db, const struct key *key, ui
     struct table_ref ref = find_ref(p, db, key);
     ASSERT(ref.slot);
     if (!part_policy(p)->is_lfu) {
-        table_set_policy(ref, policy_clock_stamp_of_idle(&p->ks->clock, idle_s,
-                                                         MAX(now_ms / 1000, part_now_s(p))));
+        table_set_policy(
+            p->db[db], ref,
+            policy_clock_stamp_of_idle(&p->ks->clock, idle_s, MAX(now_ms / 1000, part_now_s(p))));
     }
 }
 
@@ -354,6 +360,7 @@ void part_set_frequency(struct partition *p, unsigned db, const struct key *key,
     struct table_ref ref = find_ref(p, db, key);
     ASSERT(ref.slot);
     if (part_policy(p)->is_lfu) {
-        table_set_policy(ref, policy_lfu_bits(frequency, MAX(now_ms / 1000, part_now_s(p))));
+        table_set_policy(p->db[db], ref,
+                         policy_lfu_bits(frequency, policy_clock_tick(&p->ks->clock)));
     }
 }

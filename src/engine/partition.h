@@ -11,6 +11,7 @@
 #include "engine/entry.h"
 #include "engine/evict_pool.h"
 #include "engine/expire_pace.h"
+#include "engine/ghosts.h"
 #include "engine/hash.h"
 #include "engine/heap.h"
 #include "engine/lock.h"
@@ -37,7 +38,7 @@ struct fence {
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
     _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
-    /* By compaction and defragmentation: what was moved or looked at in vain, and of how many keys. */
+    /* By compaction and defragmentation: moved, looked at in vain; the same in keys. */
     _Atomic uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
     _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
 };
@@ -82,12 +83,16 @@ struct partition {
     uint32_t hand_db;  /* and the hand of eviction */
     struct table_hand hand;
     struct defrag_walk defrag;
+    uint64_t counted_entries, counted_marked; /* in the keyspace's sums */
+    struct ghosts ghosts;                     /* of what was evicted; lfu family only */
     /* What is counted for the logical clock. */
     uint32_t step, step_left; /* events until part_clock_move */
     uint32_t inserted;        /* in this step */
     uint32_t events;          /* since the last tick made here, without this step's */
     int64_t second;           /* seen last */
+    uint32_t step_inserts;    /* insertions until then */
     uint64_t kept_tick;       /* stamps were kept from wrapping until then */
+    uint32_t lines_passed;    /* by the hand since then, in evictions */
     struct expire_pace pace;
     struct ttl_mean ttl[DATABASES_MAX];
     struct rng rng;
@@ -148,8 +153,8 @@ void part_discard(struct partition *p, struct entry *e);
 void part_flush(struct partition *p, unsigned db);
 
 /* Seconds since the last access and the access frequency of a key, as the policy kept them: OBJECT
- * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or when the policy keeps
- * the other one. */
+ * IDLETIME (policy_clock.h has the resolution) and FREQ (0 to 255). 0 when there is no such key, or
+ * when the policy keeps the other one. */
 uint32_t part_idle_s(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 uint32_t part_frequency(struct partition *p, unsigned db, const struct key *key, int64_t now_ms);
 /* The other way round, for RESTORE. The key must exist. */
@@ -173,18 +178,23 @@ bool part_drain_step(struct partition *p);
 uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
 /* A step of defragmentation (part_defrag.c): looks at about `limit` entries and values and moves
  * what lies in sparse slabs of the allocator. Returns how many allocations were moved. Nothing
- * happens when the partition has finished the round (keyspace_defrag_judge). No pointer into a value
- * stays valid. */
+ * happens when the partition has finished the round (keyspace_defrag_judge). No pointer into a
+ * value stays valid. */
 uint32_t part_defrag(struct partition *p, uint32_t limit);
 /* Its round is not finished. */
 bool part_wants_defrag(const struct partition *p);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
- * few candidates, and offers them to the pool. True: one was expired and has been removed, which is
- * as good as an eviction. */
-bool part_sample(struct partition *p, struct evict_pool *pool, int64_t now_ms);
-/* Evicts a candidate of this partition. False: it is not there any more, or was used. */
-bool part_evict(struct partition *p, enum evict_policy policy,
-                const struct evict_candidate *candidate, int64_t now_ms);
+ * few candidates, and offers them to a shard's evictor. True: one was expired and has been
+ * removed, which is as good as an eviction. */
+bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms);
+enum evicted {
+    EVICT_NOT_THERE, /* any more, or it was used since */
+    EVICT_STAYS,     /* as it has uses to its credit; not if `force` */
+    EVICT_DONE
+};
+/* Evicts a candidate of this partition. */
+enum evicted part_evict(struct partition *p, enum evict_policy policy,
+                        const struct evict_candidate *candidate, bool force, int64_t now_ms);
 
 /* Fence of a key, and its invalidation (the follower's). */
 static inline struct fence *part_fence(struct partition *p, uint64_t hash) {

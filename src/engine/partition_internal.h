@@ -18,16 +18,22 @@ static inline void part_add(_Atomic uint64_t *counter, uint64_t by) {
 static inline void part_count(_Atomic uint64_t *counter) {
     part_add(counter, 1);
 }
-/* The logical clock is looked at: time may have passed, stamps may have to be kept from wrapping. */
+/* The logical clock is looked at: time may have passed, stamps may have to be kept from wrapping.
+ */
 void part_clock_move(struct partition *p);
 /* Counts an event; the tick to stamp what it touches with. */
 static inline uint64_t part_clock(struct partition *p, bool insertion) {
     p->inserted += insertion;
-    if (UNLIKELY(p->step_left == 0 || insertion || p->second != part_now_s(p))) {
+    if (UNLIKELY(p->step_left == 0 || p->inserted >= p->step_inserts ||
+                 p->second != part_now_s(p))) {
         part_clock_move(p);
     }
     p->step_left -= p->step_left > 0;
     return policy_clock_tick(&p->ks->clock);
+}
+/* For ghosts: keys of different databases differ. */
+static inline uint64_t part_ghost_hash(unsigned db, const struct key *key) {
+    return key->hash + ((uint64_t)db << 40);
 }
 /* Tells watchers; `key` NULL = all of the database. */
 static inline void part_touched(struct partition *p, unsigned db, const struct key *key) {

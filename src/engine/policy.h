@@ -6,7 +6,7 @@
  *
  *     family  bits                                 file
  *     lru     stamp of the last access             policy_lru.c  (random and ttl keep it as well)
- *     lfu     counter:8, minute of last decay:4    policy_lfu.c
+ *     lfu     queue, uses, stamp of entering it    policy_lfu.c
  *
  * Stamps are of the logical clock: policy_clock.h. Changing the family while running leaves bits of
  * the other until an entry is used again. */
@@ -48,10 +48,26 @@ uint16_t policy_lru_touch(const struct policy_clock *c, uint16_t bits, uint64_t 
 /* The tick of the last access: the least goes first. */
 uint64_t policy_lru_rank(uint16_t bits, uint64_t tick);
 
-uint16_t policy_lfu_fresh(int64_t now_s);
-uint16_t policy_lfu_touch(uint16_t bits, int64_t now_s, struct rng *rng);
-/* The bits of an entry whose counter is `frequency` (at most 255 is kept) now. */
-uint16_t policy_lfu_bits(uint32_t frequency, int64_t now_s);
-/* The counter, decayed until now: 0 to 255, growing with the logarithm of the accesses. */
-uint32_t policy_lfu_frequency(uint16_t bits, int64_t now_s);
+enum {
+    POLICY_LFU_NEW = 1 << 11,
+    POLICY_LFU_NEW_PERCENT = 10, /* of the entries may be new before one of them goes */
+};
+static inline bool policy_lfu_is_new(uint16_t bits) {
+    return bits & POLICY_LFU_NEW;
+}
+/* Of an entry just inserted; one that was evicted a short time ago has proved itself. */
+uint16_t policy_lfu_fresh(uint64_t tick, bool came_back);
+uint16_t policy_lfu_touch(uint16_t bits, uint32_t log_factor, struct rng *rng);
+/* The least goes first, among the new or among the proved. */
+uint64_t policy_lfu_rank(uint16_t bits, uint64_t tick);
+/* The bits, made as old as they may get. To be called before they wrap. */
+uint16_t policy_lfu_keep(uint16_t bits, uint64_t tick);
+/* The tick a new entry was inserted at. */
+uint64_t policy_lfu_since(uint16_t bits, uint64_t tick);
+/* Its turn to go has come: does it stay, for its uses, and with which bits? It loses a use once in
+ * `decay` times; never when that is 0. */
+bool policy_lfu_stays(uint16_t *bits, uint64_t tick, uint32_t decay, struct rng *rng);
+/* OBJECT FREQ: 0 new, 1 new and used, 2 to 5 proved, by the uses since it had its last turn. */
+uint32_t policy_lfu_frequency(uint16_t bits);
+uint16_t policy_lfu_bits(uint32_t frequency, uint64_t tick);
 #endif

@@ -1,16 +1,17 @@
-/* The pace of the logical clock and what its stamps mean in seconds; see policy_clock.h. Any thread. */
+/* The pace of the logical clock and what its stamps mean in seconds; see policy_clock.h. Any
+ * thread. */
 #include "engine/policy_clock.h"
 
 #include "base/assert.h"
 
 enum {
-    SPAN_SHIFT = 6,         /* 1/64 of a victim's age enters the average */
-    QUIET_TICKS = 4096,     /* without an eviction: the entries set the pace again */
+    SPAN_SHIFT = 6,     /* 1/64 of a victim's age enters the average */
+    QUIET_TICKS = 4096, /* without an eviction: the entries set the pace again */
     TICK_S_MAX = 3600,
     QUANTUM_MAX = 1 << 30,
 };
 
-STATIC_ASSERT(CLOCK_SPAN + CLOCK_SPAN_S < CLOCK_AGE_MAX && CLOCK_AGE_MAX < CLOCK_STAMPS - 256,
+STATIC_ASSERT(CLOCK_SPAN + CLOCK_SPAN * 2 / 3 < CLOCK_AGE_MAX && CLOCK_AGE_MAX < CLOCK_STAMPS - 256,
               "what is evicted is younger than what is clamped, and that is clamped in time");
 
 #define LOAD(field)         atomic_load_explicit(&(field), memory_order_relaxed)
@@ -60,10 +61,11 @@ static void set_quantum(struct policy_clock *c, uint64_t quantum) {
     }
 }
 
-void policy_clock_advance(struct policy_clock *c, uint32_t events, int64_t now_s, uint64_t entries) {
+void policy_clock_advance(struct policy_clock *c, uint32_t events, int64_t now_s, uint64_t entries,
+                          uint32_t quiet_span) {
     move_on(c, events, now_s);
     if (policy_clock_is_quiet(c)) {
-        set_quantum(c, entries / CLOCK_QUIET_SPAN);
+        set_quantum(c, entries / quiet_span);
         STORE(c->coarse, 0);
     }
 }
@@ -81,7 +83,7 @@ void policy_clock_second(struct policy_clock *c, int64_t now_s) {
     }
 }
 
-void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s) {
+void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s, uint32_t ticks) {
     uint64_t tick = policy_clock_tick(c);
     uint32_t age = (uint32_t)LOAD(c->events) - LOAD(c->began_events[stamp]);
     uint64_t span = LOAD(c->span);
@@ -92,13 +94,13 @@ void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s)
     STORE(c->span, span);
     STORE(c->evicted_tick, tick);
     span >>= SPAN_SHIFT;
-    set_quantum(c, span / CLOCK_SPAN);
-    uint32_t coarse = (uint32_t)(MIN(span / LOAD(c->quantum), (uint64_t)CLOCK_SPAN) >>
-                                 CLOCK_COARSE_SHIFT);
+    set_quantum(c, span / ticks);
+    uint32_t coarse =
+        (uint32_t)(MIN(span / LOAD(c->quantum), (uint64_t)ticks) >> CLOCK_COARSE_SHIFT);
     if (LOAD(c->coarse) != coarse) {
         STORE(c->coarse, coarse);
     }
-    set_tick_s(c, policy_clock_idle_s(c, stamp, now_s) / CLOCK_SPAN_S);
+    set_tick_s(c, policy_clock_idle_s(c, stamp, now_s) / (ticks * 2 / 3));
 }
 
 uint32_t policy_clock_idle_s(const struct policy_clock *c, uint16_t stamp, int64_t now_s) {
@@ -109,7 +111,8 @@ uint32_t policy_clock_idle_s(const struct policy_clock *c, uint16_t stamp, int64
 uint16_t policy_clock_stamp_of_idle(const struct policy_clock *c, uint32_t idle_s, int64_t now_s) {
     uint64_t tick = policy_clock_tick(c);
     uint32_t age = 0;
-    while (age < CLOCK_AGE_MAX && policy_clock_idle_s(c, policy_clock_stamp(tick - age), now_s) < idle_s) {
+    while (age < CLOCK_AGE_MAX &&
+           policy_clock_idle_s(c, policy_clock_stamp(tick - age), now_s) < idle_s) {
         age++;
     }
     return policy_clock_stamp(tick - age);

@@ -10,10 +10,10 @@
  *
  * 1. The clock never goes back. Losing a race for a tick means that another thread made it.
  * 2. The pace follows the age of what is evicted: it is CLOCK_SPAN ticks of events, whatever the
- *    rate of requests, and at most CLOCK_SPAN_S ticks of seconds. Half of the range is to spare.
+ *    rate of requests, and at most two thirds as many of seconds. Half of the range is to spare.
  * 3. Stamps older than CLOCK_AGE_MAX are made that old by a sweeping hand (part_evict.c) before
  *    they wrap.
- * 4. While nothing is evicted, CLOCK_QUIET_SPAN ticks stand for as many insertions as there are
+ * 4. While nothing is evicted, `quiet_span` ticks stand for as many insertions as there are
  *    entries, and for the seconds since the start: the clock slows down as the keyspace grows, and
  *    what was inserted first is still told from what came later when room becomes scarce.
  */
@@ -24,9 +24,10 @@
 enum {
     CLOCK_STAMPS = 4096,
     CLOCK_SPAN = 1536,
-    CLOCK_SPAN_S = 1024,
+    CLOCK_SPAN_NEW = 512, /* of a new entry, with the lfu family: policy_lfu.c */
     CLOCK_AGE_MAX = 3400,
     CLOCK_QUIET_SPAN = 768,
+    CLOCK_QUIET_SPAN_NEW = 128, /* the lfu family's */
     CLOCK_COARSE_SHIFT = 7, /* a stamp younger than 1/128 of an evicted one's age is left alone */
 };
 
@@ -61,11 +62,13 @@ static inline uint32_t policy_clock_age(uint64_t tick, uint16_t stamp) {
 bool policy_clock_is_quiet(const struct policy_clock *c);
 /* `events` were counted since the last call, at wall second `now_s`, in a keyspace of about
  * `entries`. */
-void policy_clock_advance(struct policy_clock *c, uint32_t events, int64_t now_s, uint64_t entries);
+void policy_clock_advance(struct policy_clock *c, uint32_t events, int64_t now_s, uint64_t entries,
+                          uint32_t quiet_span);
 /* The wall second has changed. */
 void policy_clock_second(struct policy_clock *c, int64_t now_s);
-/* An entry with this stamp was evicted as the one of least worth: the pace follows. */
-void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s);
+/* An entry with this stamp was evicted as the one of least worth: the pace follows, so that it
+ * takes about `span` ticks from a stamp to its eviction. */
+void policy_clock_evicted(struct policy_clock *c, uint16_t stamp, int64_t now_s, uint32_t span);
 
 /* Seconds since the stamp's tick began. */
 uint32_t policy_clock_idle_s(const struct policy_clock *c, uint16_t stamp, int64_t now_s);

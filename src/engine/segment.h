@@ -34,6 +34,7 @@ enum {
 #define SLOT_POINTER_MASK ((1ull << 48) - 1)
 #define SLOT_POLICY_SHIFT 48
 #define SLOT_POLICY_MASK  ((uint64_t)TABLE_POLICY_MAX << SLOT_POLICY_SHIFT)
+#define SLOT_MARKED_BIT   59 /* the highest policy bit */
 #define SLOT_DISPLACED    (1ull << 60)
 #define SLOT_VOLATILE     TABLE_SLOT_VOLATILE
 #define SLOT_ABSENT       (1ull << 62)

@@ -71,6 +71,10 @@ uint64_t table_count_absent(const struct table *t) {
     return t->count_absent;
 }
 
+uint64_t table_count_marked(const struct table *t) {
+    return t->count_marked;
+}
+
 size_t table_index_bytes(const struct table *t) {
     return t->index_bytes;
 }
@@ -85,8 +89,13 @@ uint16_t table_policy(struct table_ref ref) {
     return *ref.slot >> SLOT_POLICY_SHIFT & TABLE_POLICY_MAX;
 }
 
-void table_set_policy(struct table_ref ref, uint16_t policy) {
+void table_set_policy(struct table *t, struct table_ref ref, uint16_t policy) {
     ASSERT(policy <= TABLE_POLICY_MAX);
+    uint64_t marked = policy >> (SLOT_MARKED_BIT - SLOT_POLICY_SHIFT);
+    uint64_t was_marked = *ref.slot >> SLOT_MARKED_BIT & 1;
+    if (marked != was_marked) {
+        t->count_marked += marked - was_marked;
+    }
     *ref.slot = (*ref.slot & ~SLOT_POLICY_MASK) | (uint64_t)policy << SLOT_POLICY_SHIFT;
 }
 
@@ -101,6 +110,7 @@ static void count_slot(struct table *t, uint64_t slot, int by) {
     t->count += (uint64_t)by;
     t->count_volatile += slot & SLOT_VOLATILE ? (uint64_t)by : 0;
     t->count_absent += slot & SLOT_ABSENT ? (uint64_t)by : 0;
+    t->count_marked += slot >> SLOT_MARKED_BIT & 1 ? (uint64_t)by : 0;
 }
 
 /* --- lookup --- */
@@ -401,8 +411,7 @@ uint64_t *table_line(const struct table *t, const struct table_hand *hand) {
     if (hand->line >= own + s->extra_lines) {
         return NULL;
     }
-    struct bucket *b =
-        hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
+    struct bucket *b = hand->line < own ? &s->buckets[hand->line] : &s->extra[hand->line - own];
     return b->slots;
 }
 

@@ -71,6 +71,7 @@ void table_destroy(struct table *t);
 uint64_t table_count(const struct table *t);          /* entries, VALUE_ABSENT included */
 uint64_t table_count_volatile(const struct table *t); /* entries with a TTL */
 uint64_t table_count_absent(const struct table *t);
+uint64_t table_count_marked(const struct table *t); /* with the highest policy bit set */
 /* Bytes of index: directory, segments. */
 size_t table_index_bytes(const struct table *t);
 
@@ -78,7 +79,7 @@ struct table_ref table_find(const struct table *t, const struct key *key);
 struct entry *table_entry(struct table_ref ref);
 /* The policy bits of a slot: access recency or frequency, meaning given by the eviction policy. */
 uint16_t table_policy(struct table_ref ref);
-void table_set_policy(struct table_ref ref, uint16_t policy);
+void table_set_policy(struct table *t, struct table_ref ref, uint16_t policy);
 /* Without touching the entry. */
 static inline bool table_is_volatile(struct table_ref ref) {
     return *ref.slot & TABLE_SLOT_VOLATILE;
@@ -105,8 +106,8 @@ bool table_move_segment(void *arg, void *from, void *to);
  * and, where it has few segments, the table: returns where it is now. */
 struct defrag;
 struct table *table_defrag_self(struct table *t, struct defrag *d);
-/* Moves the entries at home in one bucket, and with a segment's first one the segment; cursors as in
- * table_scan. */
+/* Moves the entries at home in one bucket, and with a segment's first one the segment; cursors as
+ * in table_scan. */
 uint64_t table_defrag(struct table *t, uint64_t cursor, struct defrag *d);
 
 /* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the

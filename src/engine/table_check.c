@@ -4,7 +4,7 @@
 #include "base/mem.h"
 
 struct totals {
-    uint64_t count, count_volatile, count_absent;
+    uint64_t count, count_volatile, count_absent, count_marked;
     size_t bytes;
     uint32_t segments_at_depth[TABLE_DEPTH_MAX + 1];
 };
@@ -39,6 +39,7 @@ static void check_slot(const struct table *t, struct segment *s, uint32_t i, str
     sum->count++;
     sum->count_volatile += (*slot & SLOT_VOLATILE) != 0;
     sum->count_absent += (*slot & SLOT_ABSENT) != 0;
+    sum->count_marked += *slot >> SLOT_MARKED_BIT & 1;
 }
 
 static void check_segment(const struct table *t, struct segment *s, struct totals *sum) {
@@ -84,6 +85,7 @@ void table_check(const struct table *t) {
     ASSERT(sum.count == t->count);
     ASSERT(sum.count_volatile == t->count_volatile);
     ASSERT(sum.count_absent == t->count_absent);
+    ASSERT(sum.count_marked == t->count_marked);
     for (unsigned d = 0; d <= TABLE_DEPTH_MAX; d++) {
         ASSERT(sum.segments_at_depth[d] == t->segments_at_depth[d]);
     }

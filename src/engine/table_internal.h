@@ -21,7 +21,7 @@ struct table {
     table_hash_fn hash; /* NULL = hash_bytes */
     struct table_heaps heaps;
     uint64_t seed;
-    uint64_t count, count_volatile, count_absent;
+    uint64_t count, count_volatile, count_absent, count_marked;
     size_t index_bytes;
     uint64_t drained;                                /* directory words emptied by table_drain */
     uint32_t segments_at_depth[TABLE_DEPTH_MAX + 1]; /* the directory halves when the last is 0 */

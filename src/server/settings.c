@@ -56,10 +56,13 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
         .packed_fields_max = (uint32_t)config_int(c, "hash-max-listpack-entries"),
         .packed_bytes_max = (uint32_t)config_int(c, "hash-max-listpack-value"),
     };
+    int64_t decay = config_int(c, "lfu-decay-time");
     s->keyspace = (struct keyspace_params){
         .maxmemory_bytes = config_memory(c, "maxmemory"),
         .policy = evict_policy_named(config_text(c, "maxmemory-policy")),
         .samples = (uint32_t)config_int(c, "maxmemory-samples"),
+        .lfu_log_factor = (uint32_t)config_int(c, "lfu-log-factor"),
+        .lfu_decay = decay == 0 ? LFU_DECAY_NEVER : (uint32_t)decay,
         .compact_percent = config_bool(c, "activedefrag")
                                ? (uint32_t)MAX(config_int(c, "active-defrag-threshold-lower"), 1)
                                : 0,

@@ -1,5 +1,6 @@
 /* The shard's upkeep of the partitions it owns: expiry, freeing what is large, compaction and
- * defragmentation, eviction when no command comes that would do it. The shard's thread, between batches.
+ * defragmentation, eviction when no command comes that would do it. The shard's thread, between
+ * batches.
  *
  *   timer: turns -> [partition: turn, step, step ...] -> next partition ... until all had theirs
  *
@@ -22,7 +23,7 @@ enum {
     MAINTAIN_PERIOD_US = 100 * 1000,
     MAINTAIN_ROUND_US = 50,
     MEASURE_US = 100 * 1000,
-    MEASURE_NEAR_US = 10 * 1000,
+    MEASURE_NEAR_US = 5 * 1000,
     COMPACT_STEP_MOVES = 128,
     DEFRAG_STEP = 128, /* entries and values looked at */
     JUDGE_US = 1000 * 1000,
@@ -50,25 +51,18 @@ static void on_turns(struct timer *t, void *arg) {
     timers_set(&sh->timers, t, sh->env.now_us + period_us);
 }
 
-/* What the allocator holds unused: pages, and room in its slabs. */
-static void judge(struct shard *sh) {
-    mem_decay();
-    if (sh->env.settings->keyspace.compact_percent > 0) {
-        struct mem_stats stats;
-        mem_stats_read(&stats);
-        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
-    }
-}
-
 /* Often while memory is near its limit. */
 static void on_measure(struct timer *t, void *arg) {
     struct shard *sh = arg;
     uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
     bool near = max && (uint64_t)mem_used_bytes() > max / 8 * 7;
     keyspace_measure(sh->env.ks);
-    if (sh->env.now_us >= sh->maintenance.judge_us) {
+    if (sh->env.now_us >= sh->maintenance.judge_us &&
+        sh->env.settings->keyspace.compact_percent > 0) {
+        struct mem_stats stats;
+        mem_stats_read(&stats);
+        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
         sh->maintenance.judge_us = sh->env.now_us + JUDGE_US;
-        judge(sh);
     }
     timers_set(&sh->timers, t, sh->env.now_us + (near ? MEASURE_NEAR_US : MEASURE_US));
 }

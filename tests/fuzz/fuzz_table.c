@@ -125,7 +125,7 @@ static void change_in_place(struct world *w, uint16_t n, uint8_t value) {
         return;
     }
     k->policy = (uint16_t)(value * 16u + 7) & TABLE_POLICY_MAX;
-    table_set_policy(ref, k->policy);
+    table_set_policy(w->t, ref, k->policy);
     struct entry *e = table_entry(ref);
     bool expires = value & 1;
     if (!entry_set_expire(e, expires ? EXPIRE_MS : EXPIRE_NEVER)) {

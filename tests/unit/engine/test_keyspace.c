@@ -170,11 +170,11 @@ static void test_count_swap_random(void **state) {
 
 /* Fills with KEYS keys (those with odd numbers have a TTL, ascending), of which the first eighth is
  * used much and late; then evicts half of what may go. */
-struct evicted {
+struct went {
     unsigned hot, cold, with_ttl, without, early, late;
 };
 
-static struct evicted run_policy(enum evict_policy policy) {
+static struct went run_policy(enum evict_policy policy) {
     struct keyspace *ks = keyspace_create(1, 5, NULL);
     keyspace_set_params(ks, &(struct keyspace_params){.policy = policy, .samples = 10});
     ks->now_s = 100000;
@@ -192,7 +192,7 @@ static struct evicted run_policy(enum evict_policy policy) {
     for (unsigned i = 0; i < wanted; i++) {
         assert_int_equal(keyspace_evict(ks, 0, 0, 1), policy != EVICT_NONE);
     }
-    struct evicted sum = {0};
+    struct went sum = {0};
     for (unsigned n = 0; n < KEYS; n++) {
         if (!there(ks, 0, n, 0)) {
             n < KEYS / 8 ? sum.hot++ : sum.cold++;
@@ -213,7 +213,7 @@ static struct evicted run_policy(enum evict_policy policy) {
 
 static void test_policies(void **state) {
     for (enum evict_policy policy = EVICT_NONE; policy < EVICT_POLICIES_COUNT; policy++) {
-        struct evicted sum = run_policy(policy);
+        struct went sum = run_policy(policy);
         unsigned all = sum.hot + sum.cold;
         switch (policy) {
         case EVICT_NONE:
@@ -255,7 +255,7 @@ static void test_evict_expired_first(void **state) {
     uint64_t keys, with_expiry, evicted = 0;
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct partition *p = ks->partitions[i];
-        struct evict_pool pool = {.policy = EVICT_ALL_LRU};
+        struct evictor pool = {.policy = EVICT_ALL_LRU};
         lock_take(&p->lock);
         while (p->db[0] && table_count_volatile(p->db[0])) {
             assert_true(part_sample(p, &pool, 100));
@@ -368,6 +368,106 @@ static void test_make_room_comes_down(void **state) {
     mem_thread_unregister();
 }
 
+static uint64_t keys_of(struct keyspace *ks) {
+    uint64_t keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    return keys;
+}
+
+/* A cache of `room` keys is asked for key n: true when it was there. */
+static bool ask(struct keyspace *ks, unsigned n, unsigned room) {
+    bool hit = there(ks, 0, n, FIND_TOUCH);
+    if (!hit) {
+        set(ks, 0, n, n % 2 ? 1000000 : EXPIRE_NEVER);
+        while (keys_of(ks) > room) {
+            assert_int_equal(keyspace_evict(ks, 0, 0, 1), 1);
+        }
+        assert_true(there(ks, 0, n, 0) || room < 16); /* what has just come is not what goes */
+    }
+    return hit;
+}
+
+/* Every policy takes over from every other with entries of any age, down to a single key. */
+static void test_switch_policies(void **state) {
+    struct rng rng = {3};
+    for (enum evict_policy from = EVICT_ALL_LRU; from < EVICT_VOLATILE_LRU; from++) {
+        for (enum evict_policy to = EVICT_ALL_LRU; to < EVICT_POLICIES_COUNT; to++) {
+            struct keyspace *ks = keyspace_create(1, 5, NULL);
+            keyspace_set_params(ks, &(struct keyspace_params){.policy = from});
+            for (unsigned i = 0; i < 600; i++) {
+                unsigned room = i < 400 ? 100 : 1;
+                if (from == EVICT_ALL_RANDOM) {
+                    set(ks, 0, (unsigned)rng_below(&rng, 300), EXPIRE_NEVER);
+                    keyspace_evict(ks, 0, 0, (uint32_t)keys_of(ks) - MIN(keys_of(ks), room));
+                } else {
+                    ask(ks, (unsigned)rng_below(&rng, 300), MAX(room, 15u));
+                }
+            }
+            for (unsigned n = 1000; n < 1200; n++) {
+                set(ks, 0, n, n % 2 ? 1000000 : EXPIRE_NEVER);
+            }
+            keyspace_set_params(ks, &(struct keyspace_params){.policy = to});
+            uint64_t before = keys_of(ks);
+            assert_int_equal(keyspace_evict(ks, 0, 0, 50), 50);
+            assert_int_equal(keys_of(ks), before - 50);
+            for (uint32_t i = 0; i < ks->partitions_count; i++) {
+                if (ks->partitions[i]->db[0]) {
+                    table_check(ks->partitions[i]->db[0]);
+                }
+            }
+            if (to < EVICT_VOLATILE_LRU) {
+                while (keyspace_evict(ks, 0, 0, 100) > 0) {
+                }
+                assert_int_equal(keys_of(ks), 0);
+            }
+            keyspace_destroy(ks);
+        }
+    }
+}
+
+/* Exact LRU of ROOM keys would keep exactly these: the order is right to within a few. */
+static void test_lru_is_nearly_exact(void **state) {
+    enum { ROOM = 1000 };
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LRU});
+    for (unsigned n = 0; n < 5 * ROOM; n++) {
+        ask(ks, n, ROOM);
+        if (n >= ROOM / 2) {
+            ask(ks, n - ROOM / 2, ROOM); /* used again in the middle of its life */
+        }
+    }
+    unsigned wrong = 0;
+    for (unsigned n = 0; n < 5 * ROOM; n++) {
+        /* the last 750 inserted, and of those used again the last 250 more */
+        wrong += there(ks, 0, n, 0) != (n >= 4 * ROOM);
+    }
+    assert_true(wrong < ROOM / 20);
+    keyspace_destroy(ks);
+}
+
+/* What is used again and again outlives a scan ten times as large as the cache. */
+static void test_lfu_resists_scans(void **state) {
+    enum { ROOM = 1000, HOT = 600 };
+    unsigned left[EVICT_POLICIES_COUNT];
+    for (enum evict_policy policy = EVICT_ALL_LRU; policy <= EVICT_ALL_LFU; policy++) {
+        struct keyspace *ks = keyspace_create(1, 5, NULL);
+        keyspace_set_params(ks, &(struct keyspace_params){.policy = policy});
+        for (unsigned i = 0; i < 10 * HOT; i++) {
+            ask(ks, i % HOT, ROOM);
+        }
+        for (unsigned n = 0; n < 6 * ROOM; n++) {
+            ask(ks, HOT + n, ROOM);
+        }
+        left[policy] = 0;
+        for (unsigned n = 0; n < HOT; n++) {
+            left[policy] += there(ks, 0, n, 0);
+        }
+        keyspace_destroy(ks);
+    }
+    assert_int_equal(left[EVICT_ALL_LRU], 0);
+    assert_true(left[EVICT_ALL_LFU] > HOT * 9 / 10);
+}
+
 /* FLUSHALL's memory comes back before anything alive is evicted. */
 static void test_make_room_drains(void **state) {
     mem_thread_register();
@@ -466,6 +566,9 @@ int main(void) {
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_evict_whatever_the_limit),
+        cmocka_unit_test(test_switch_policies),
+        cmocka_unit_test(test_lru_is_nearly_exact),
+        cmocka_unit_test(test_lfu_resists_scans),
         cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),

@@ -200,7 +200,9 @@ static void test_replace(void **state) {
     entry_set_expire(fresh, EXPIRE_NEVER);
     table_update(t, ref, fresh);
     assert_int_equal(table_count_volatile(t), 0);
-    table_set_policy(ref, TABLE_POLICY_MAX);
+    assert_int_equal(table_count_marked(t), 0);
+    table_set_policy(t, ref, TABLE_POLICY_MAX);
+    assert_int_equal(table_count_marked(t), 1);
     assert_int_equal(table_policy(ref), TABLE_POLICY_MAX);
     assert_ptr_equal(table_entry(ref), fresh);
     table_check(t);

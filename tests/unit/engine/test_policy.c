@@ -1,0 +1,212 @@
+/* The arithmetic of eviction: the logical clock, the lfu family's bits, the pool, the ghosts. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/hash.h"
+#include "engine/evict_pool.h"
+#include "engine/ghosts.h"
+#include "engine/policy.h"
+
+static struct policy_clock clock_state;
+
+static void test_clock_pace(void **state) {
+    struct policy_clock *c = &clock_state;
+    policy_clock_init(c, 1);
+    uint64_t before = policy_clock_tick(c);
+    assert_true(policy_clock_is_quiet(c));
+    policy_clock_advance(c, 1, 0, 768 * 10, CLOCK_QUIET_SPAN);
+    assert_int_equal(policy_clock_tick(c), before + 1);
+    assert_int_equal(c->quantum, 10); /* ten insertions a tick in a keyspace ten times the span */
+    /* What goes was stamped 30720 events ago: 20 events a tick make that CLOCK_SPAN ticks. */
+    uint16_t stamp = policy_clock_stamp(policy_clock_tick(c));
+    for (unsigned i = 0; i < 3072; i++) {
+        policy_clock_advance(c, 10, 0, 768 * 10, CLOCK_QUIET_SPAN);
+    }
+    assert_int_equal(policy_clock_age(policy_clock_tick(c), stamp), 3072);
+    policy_clock_evicted(c, stamp, 0, CLOCK_SPAN);
+    assert_false(policy_clock_is_quiet(c));
+    assert_int_equal(c->quantum, 20);
+    assert_int_equal(c->coarse, CLOCK_SPAN / 128);
+    /* All that goes is of the last tick: the pace rises to the finest. */
+    for (unsigned i = 0; i < 2000; i++) {
+        policy_clock_evicted(c, policy_clock_stamp(policy_clock_tick(c)), 0, CLOCK_SPAN);
+    }
+    assert_int_equal(c->quantum, 1);
+    for (unsigned i = 0; i < 5000; i++) { /* no eviction for long: the entries set the pace */
+        policy_clock_advance(c, 1, 0, 768 * 4, CLOCK_QUIET_SPAN);
+    }
+    assert_int_equal(c->quantum, 4);
+}
+
+static void test_clock_seconds(void **state) {
+    struct policy_clock *c = &clock_state;
+    policy_clock_init(c, 8);
+    policy_clock_second(c, 5000);
+    uint64_t tick = policy_clock_tick(c);
+    uint16_t stamp = policy_clock_stamp(tick);
+    assert_int_equal(policy_clock_idle_s(c, stamp, 5003), 3);
+    assert_int_equal(policy_clock_idle_s(c, policy_clock_stamp_of_idle(c, 900, 5000), 5000), 900);
+    policy_clock_second(c, 5001);
+    assert_int_equal(policy_clock_tick(c), tick + 1);
+    policy_clock_second(c, 4000); /* the wall clock was set back */
+    assert_int_equal(policy_clock_tick(c), tick + 1);
+    assert_int_equal(policy_clock_idle_s(c, stamp, 4000), 0);
+    for (int64_t s = 5002; s < 5000 + 14400; s++) { /* hours: fewer ticks than there are stamps */
+        policy_clock_second(c, s);
+    }
+    assert_in_range(policy_clock_tick(c) - tick, 768, CLOCK_STAMPS - 1);
+    assert_in_range(policy_clock_idle_s(c, policy_clock_stamp_of_idle(c, 3600, 19400), 19400), 3600,
+                    3600 + 30);
+    assert_int_equal(policy_clock_age(tick + 1, policy_clock_stamp_of_idle(c, UINT32_MAX, 19400)),
+                     (tick + 1 - (policy_clock_tick(c) - CLOCK_AGE_MAX)) % CLOCK_STAMPS);
+}
+
+static void test_lru_bits(void **state) {
+    struct policy_clock *c = &clock_state;
+    policy_clock_init(c, 1);
+    uint64_t tick = 3 * CLOCK_STAMPS + 5;
+    c->coarse = 4;
+    uint16_t bits = policy_clock_stamp(tick);
+    assert_int_equal(policy_lru_touch(c, bits, tick + 4), bits); /* no store */
+    assert_int_equal(policy_lru_touch(c, bits, tick + 5), policy_clock_stamp(tick + 5));
+    assert_int_equal(policy_lru_rank(bits, tick + 1000), tick);
+    assert_int_equal(policy_lru_rank(bits, tick + CLOCK_STAMPS - 1), tick);
+}
+
+static void test_lfu_bits(void **state) {
+    struct rng rng = {7};
+    uint64_t tick = 1000000;
+    uint16_t bits = policy_lfu_fresh(tick, false);
+    assert_true(policy_lfu_is_new(bits));
+    assert_int_equal(policy_lfu_frequency(bits), 0);
+    assert_int_equal(policy_lfu_rank(bits, tick + 800), tick);
+    assert_int_equal(policy_lfu_since(bits, tick + 800), tick);
+    assert_false(policy_lfu_stays(&bits, tick + 10, 1, &rng));
+    bits = policy_lfu_touch(bits, 10, &rng);
+    assert_int_equal(policy_lfu_touch(bits, 10, &rng), bits);  /* used is used */
+    assert_int_equal(policy_lfu_rank(bits, tick + 800), tick); /* and no younger for it */
+    assert_true(policy_lfu_stays(&bits, tick + 10, 1, &rng));
+    assert_false(policy_lfu_is_new(bits));
+    assert_int_equal(policy_lfu_frequency(bits), 2);
+    for (unsigned uses = 1; uses <= 3; uses++) {
+        bits = policy_lfu_touch(bits, 10, &rng);
+        assert_int_equal(policy_lfu_frequency(bits), 2 + uses);
+    }
+    assert_int_equal(policy_lfu_touch(bits, 10, &rng), bits);
+    uint64_t older = policy_lfu_rank(bits, tick + 5000);
+    uint16_t never = bits;
+    for (unsigned i = 0; i < 20; i++) { /* lfu-decay-time 0 */
+        assert_true(policy_lfu_stays(&never, tick + 5000, 0, &rng));
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_true(policy_lfu_stays(&bits, tick + 5000, 1, &rng));
+    }
+    assert_false(policy_lfu_stays(&bits, tick + 5000, 1, &rng));
+    assert_true(policy_lfu_rank(bits, tick + 5000) > older); /* to the end of the queue */
+    assert_true(policy_lfu_is_new(policy_lfu_fresh(tick, false)));
+    assert_false(policy_lfu_is_new(policy_lfu_fresh(tick, true)));
+    unsigned counted = 0;
+    for (unsigned i = 0; i < 1000; i++) { /* a second use counts once in five times */
+        bits = policy_lfu_bits(3, tick);
+        counted += policy_lfu_touch(bits, 100, &rng) != bits;
+    }
+    assert_in_range(counted, 130, 270);
+}
+
+static void test_lfu_keeps_stamps(void **state) {
+    const bool kinds[] = {false, true};
+    for (unsigned k = 0; k < 2; k++) {
+        uint64_t tick = 1 << 20, rank = 0;
+        uint16_t bits = policy_lfu_fresh(tick, kinds[k]);
+        for (unsigned i = 0; i < 3000; i++) {
+            tick += kinds[k] ? 1000 : 60;
+            bits = policy_lfu_keep(bits, tick);
+            uint64_t now = kinds[k] ? policy_lfu_rank(policy_lfu_fresh(tick, true), tick)
+                                    : policy_lfu_rank(policy_lfu_fresh(tick, false), tick);
+            assert_true(policy_lfu_rank(bits, tick) >= rank); /* never younger than it looked */
+            assert_true(i < 30 || now - policy_lfu_rank(bits, tick) > 400);
+            assert_int_equal(policy_lfu_is_new(bits), !kinds[k]);
+            rank = policy_lfu_rank(bits, tick);
+        }
+    }
+}
+
+static void test_pool(void **state) {
+    struct evictor v = {.policy = EVICT_ALL_LRU};
+    struct evict_pool *pool = &v.new_entries;
+    struct evict_candidate c = {0}, out;
+    for (unsigned i = 0; i < 200; i++) {
+        c.at.line = i;
+        c.rank = (i * 37) % 200;
+        if (evict_pool_wants(pool, c.rank)) {
+            evict_pool_add(pool, &c);
+        }
+    }
+    assert_int_equal(pool->count, EVICT_POOL_MAX);
+    assert_false(evict_pool_wants(pool, EVICT_POOL_MAX));
+    c.at.line = 0; /* known as rank 0: its place is taken once */
+    c.rank = 5000;
+    evict_pool_add(pool, &c);
+    assert_int_equal(pool->count, EVICT_POOL_MAX);
+    for (unsigned rank = 1; rank < EVICT_POOL_MAX; rank++) {
+        assert_true(evict_pool_take(pool, &out));
+        assert_int_equal(out.rank, rank);
+    }
+    evictor_use(&v, EVICT_ALL_LRU);
+    assert_int_equal(pool->count, 1);
+    evictor_use(&v, EVICT_ALL_LFU);
+    assert_false(evict_pool_take(pool, &out));
+}
+
+static uint64_t hash_of(uint64_t n) {
+    return hash_bytes(9, &n, sizeof n);
+}
+
+static void test_ghosts(void **state) {
+    enum { ENTRIES = 10000 };
+    struct ghosts g = {0};
+    ghosts_add(&g, hash_of(1)); /* no room: forgotten */
+    assert_false(ghosts_take(&g, hash_of(1)));
+    ghosts_fit(&g, ENTRIES);
+    assert_true(g.count * sizeof *g.sets <= ENTRIES * 3 / 2);
+    for (uint64_t n = 0; n < ENTRIES / 2; n++) {
+        ghosts_add(&g, hash_of(n));
+    }
+    ghosts_fit(&g, ENTRIES + ENTRIES / 100);
+    unsigned known = 0, mistaken = 0, again = 0;
+    for (uint64_t n = 0; n < ENTRIES / 2; n++) {
+        mistaken += ghosts_take(&g, hash_of(n + 1000000));
+    }
+    for (uint64_t n = 0; n < ENTRIES / 2; n++) {
+        known += ghosts_take(&g, hash_of(n));
+        again += ghosts_take(&g, hash_of(n));
+    }
+    assert_true(mistaken < ENTRIES / 2 / 25);
+    assert_true(known > ENTRIES / 2 * 95 / 100);
+    assert_true(again < ENTRIES / 2 / 25);
+    for (uint64_t n = 0; n < 5 * ENTRIES; n++) {
+        ghosts_add(&g, hash_of(n));
+    }
+    unsigned old = 0;
+    for (uint64_t n = 0; n < ENTRIES; n++) {
+        old += ghosts_take(&g, hash_of(n));
+    }
+    assert_true(old < ENTRIES / 20); /* others came in their place */
+    ghosts_fit(&g, 10);
+    assert_true(g.count * sizeof *g.sets <= GHOSTS_MIN);
+    ghosts_free(&g);
+    assert_int_equal(g.count, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_clock_pace),       cmocka_unit_test(test_clock_seconds),
+        cmocka_unit_test(test_lru_bits),         cmocka_unit_test(test_lfu_bits),
+        cmocka_unit_test(test_lfu_keeps_stamps), cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_ghosts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
