@@ -22,7 +22,7 @@
 enum {
     /* Of a size class in an arena: free regions below either are nothing to gain. */
     CLASS_WASTE_MIN_BYTES = 64 * 1024,
-    CLASS_WASTE_MIN_PERCENT = 5,
+    CLASS_WASTE_MIN_PERCENT = 2,
     QUERY_LEVELS = 3, /* of its name */
 };
 

@@ -20,7 +20,8 @@
 enum {
     ENTRIES_MAX = 64,  /* of a bucket; where keys are made to collide the rest is left out */
     SMALL_FIELDS = 32, /* of a hash that is looked at in one go */
-    WASTE_MIN_BYTES = 2 * 1024 * 1024, /* by slabs, for a round to be worth it */
+    WASTE_MIN_BYTES = 1024 * 1024, /* by slabs, for a round to be worth it */
+    PERCENT_DIVISOR = 2,           /* ... and half of compact_percent, as heaps waste some too */
     CHANGE_DIVISOR = 16, /* the waste changed since the last round by one such part: no rest */
     REST_MIN_MS = 1000,
     REST_MAX_MS = 600 * 1000,
@@ -164,7 +165,7 @@ uint32_t part_defrag(struct partition *p, uint32_t limit) {
 
 static bool is_worth_it(uint32_t percent, const struct mem_stats *m, uint64_t *waste) {
     *waste = m->active > m->allocated ? m->active - m->allocated : 0;
-    return percent && *waste >= WASTE_MIN_BYTES && *waste * 100 > m->active * percent;
+    return percent && *waste >= WASTE_MIN_BYTES && *waste * 100 * PERCENT_DIVISOR > m->active * percent;
 }
 
 /* As much is wasted as when the last round began, not long ago. */

@@ -280,7 +280,7 @@ static void test_judge(void **state) {
     assert_false(keyspace_defrag_judge(ks, 0, &sparse)); /* activedefrag no */
     keyspace_set_params(ks, &(struct keyspace_params){.compact_percent = 10});
     assert_false(keyspace_defrag_judge(ks, 0, &(struct mem_stats){100 * MB, 104 * MB, 0, 0}));
-    assert_false(keyspace_defrag_judge(ks, 0, &(struct mem_stats){2 * MB, 3 * MB, 0, 0}));
+    assert_false(keyspace_defrag_judge(ks, 0, &(struct mem_stats){1 * MB, 2 * MB - 1, 0, 0}));
     assert_true(keyspace_defrag_judge(ks, 0, &sparse));
     run_round(ks);
     assert_false(keyspace_defrag_judge(ks, 999, &sparse)); /* it won nothing: a rest */
