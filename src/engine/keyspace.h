@@ -123,8 +123,8 @@ struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);
 /* Looks at what the allocator holds, and begins a round of defragmentation of values when that is
- * worth it: more than half of compact_percent of its slabs is free, the last round is finished, and won
- * something or was long ago. True while a round is on. By one thread, every second or so. */
+ * worth it: more than half of compact_percent of its slabs is free, the last round is finished, and
+ * won something or was long ago. True while a round is on. By one thread, every second or so. */
 bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats);
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);

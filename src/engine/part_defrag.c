@@ -165,7 +165,8 @@ uint32_t part_defrag(struct partition *p, uint32_t limit) {
 
 static bool is_worth_it(uint32_t percent, const struct mem_stats *m, uint64_t *waste) {
     *waste = m->active > m->allocated ? m->active - m->allocated : 0;
-    return percent && *waste >= WASTE_MIN_BYTES && *waste * 100 * PERCENT_DIVISOR > m->active * percent;
+    return percent && *waste >= WASTE_MIN_BYTES &&
+           *waste * 100 * PERCENT_DIVISOR > m->active * percent;
 }
 
 /* As much is wasted as when the last round began, not long ago. */
