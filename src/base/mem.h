@@ -51,6 +51,8 @@ void mem_thread_register(void);
 void mem_count(int64_t bytes);
 /* Called by a registered thread as its last act; slots are not reused. */
 void mem_thread_unregister(void);
+/* Resident bytes say something of what was allocated: not under sanitizers. */
+bool mem_resident_is_telling(void);
 /* Resident bytes of the process, from the kernel. */
 size_t mem_resident_bytes(void);
 /* Allocator figures for INFO; 0 where the allocator has none. */
