@@ -47,7 +47,8 @@ struct block_pool {
     char *reserve;         /* a chunk's space, touched; NULL = none */
     bool wanted, stopping; /* a reserve is; the thread ends */
     pthread_cond_t changed;
-    pthread_t thread; /* if `huge` */
+    bool has_thread;
+    pthread_t thread; /* started with the first wish */
 };
 
 static void *keep_reserve(void *arg);
@@ -63,7 +64,6 @@ struct block_pool *block_pool_create(bool huge) {
         pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
         pthread_cond_init(&pool->changed, &attr);
         pthread_condattr_destroy(&attr);
-        pool->huge = pthread_create(&pool->thread, NULL, keep_reserve, pool) == 0;
     }
     return pool;
 }
@@ -91,12 +91,14 @@ void block_pool_destroy(struct block_pool *pool) {
         unmap_chunk(pool, CONTAINER_OF(link, struct chunk, link));
     }
     ASSERT(pool->chunks_count == 0);
-    if (pool->huge) {
+    if (pool->has_thread) {
         pthread_mutex_lock(&pool->mutex);
         pool->stopping = true;
         pthread_cond_signal(&pool->changed);
         pthread_mutex_unlock(&pool->mutex);
         pthread_join(pool->thread, NULL);
+    }
+    if (pool->huge) {
         pthread_cond_destroy(&pool->changed);
     }
     hmap_free(&pool->chunks);
@@ -111,6 +113,8 @@ static struct chunk *map_chunk(struct block_pool *pool) {
     pool->reserve = NULL;
     if (pool->huge && pool->chunks_count >= RESERVE_FROM_CHUNKS) {
         pool->wanted = true;
+        pool->has_thread =
+            pool->has_thread || pthread_create(&pool->thread, NULL, keep_reserve, pool) == 0;
         pthread_cond_signal(&pool->changed);
     }
     list_init(&c->link);
@@ -145,10 +149,9 @@ static bool wait_wanted(struct block_pool *pool) {
     return error == 0;
 }
 
-/* The pool's thread. */
+/* The pool's thread. Allocates nothing that is counted. */
 static void *keep_reserve(void *arg) {
     struct block_pool *pool = arg;
-    mem_thread_register();
     pthread_mutex_lock(&pool->mutex);
     while (!pool->stopping) {
         bool idle = !wait_wanted(pool);
@@ -170,7 +173,6 @@ static void *keep_reserve(void *arg) {
         mem_unmap(pool->reserve, CHUNK_SPACE_BYTES);
     }
     pthread_mutex_unlock(&pool->mutex);
-    mem_thread_unregister();
     return NULL;
 }
 

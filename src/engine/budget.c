@@ -48,7 +48,7 @@ static uint64_t footprint(const struct keyspace *ks, uint64_t *used) {
 }
 
 /* The blocks that the partitions' heaps are filling are not memory well used, nor is the program's
- * own; neither can be evicted, so a small maxmemory leaves them out. */
+ * own; neither can be evicted, so with a small maxmemory only what is used counts. */
 static bool is_small(const struct keyspace *ks, uint64_t max) {
     return max / SMALL_DIVISOR < (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
 }
@@ -60,11 +60,9 @@ static uint64_t excess(const struct keyspace *ks) {
         return 0;
     }
     uint64_t resident = footprint(ks, &used) + load(&ks->overhead_bytes);
-    uint64_t most = max + max / 100 * RESIDENT_PERCENT;
-    if (is_small(ks, max)) {
-        most += (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
-    }
-    return MAX(used > max ? used - max : 0, resident > most ? resident - most : 0);
+    uint64_t most = max + max / 100 * RESIDENT_PERCENT, by_used = used > max ? used - max : 0;
+    uint64_t by_resident = resident > most && !is_small(ks, max) ? resident - most : 0;
+    return MAX(by_used, by_resident);
 }
 
 bool keyspace_is_full(const struct keyspace *ks) {
@@ -87,14 +85,8 @@ void keyspace_measure(struct keyspace *ks) {
         known = footprint(ks, &used);
         resident = mem_resident_bytes();
     }
-    uint64_t overhead = resident > known ? resident - known : 0;
-    if (!ks->constant_bytes) {
-        ks->constant_bytes = MAX(overhead, 1u);
-    }
-    if (is_small(ks, max)) {
-        overhead -= MIN(overhead, ks->constant_bytes);
-    }
-    atomic_store_explicit(&ks->overhead_bytes, overhead, memory_order_relaxed);
+    atomic_store_explicit(&ks->overhead_bytes, resident > known ? resident - known : 0,
+                          memory_order_relaxed);
 }
 
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {

@@ -44,7 +44,6 @@ struct keyspace {
     _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
     _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
     uint32_t measures;               /* above the limit, so far */
-    uint64_t constant_bytes;         /* the overhead when it was measured first */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic bool estimate;
     _Atomic uint32_t compact_percent;

@@ -297,11 +297,10 @@ void mrc_read(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mr
     }
 }
 
-void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes) {
+void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes,
+               struct mrc_counts counts) {
+    begin(m, counts);
     struct mrc_sample *s = m->sample;
-    if (!s) {
-        return; /* it begins with a read, as it needs the counts */
-    }
     uint32_t slot = find_slot(s, hash, db);
     if (s->slots[slot]) {
         take_off(s, &s->nodes[s->slots[slot] - 1]);

@@ -47,7 +47,7 @@ static inline bool mrc_samples(const struct mrc *m, uint64_t hash) {
  * `counts` have it already. */
 void mrc_read(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mrc_counts counts);
 /* A write: the key is now the most recent one, and of that size. */
-void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes);
+void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mrc_counts counts);
 /* It was deleted or has expired: no memory would have kept it. Not for evictions. */
 void mrc_remove(struct mrc *m, unsigned db, uint64_t hash);
 /* All keys of a database are gone. Any state. */

@@ -127,13 +127,16 @@ static struct table_ref find_key(struct partition *p, unsigned db, const struct 
 
 /* --- the hit ratio's estimate --- */
 
-static __attribute__((noinline)) void sample_read(struct partition *p, unsigned db, uint64_t hash,
-                                                  const struct entry *e) {
-    struct mrc_counts counts = {
+static struct mrc_counts mrc_counts_of(const struct partition *p) {
+    return (struct mrc_counts){
         atomic_load_explicit(&p->stats.hits, memory_order_relaxed),
         atomic_load_explicit(&p->stats.misses, memory_order_relaxed),
     };
-    mrc_read(&p->mrc, db, hash, e ? part_entry_bytes(e) : 0, counts);
+}
+
+static __attribute__((noinline)) void sample_read(struct partition *p, unsigned db, uint64_t hash,
+                                                  const struct entry *e) {
+    mrc_read(&p->mrc, db, hash, e ? part_entry_bytes(e) : 0, mrc_counts_of(p));
 }
 
 static __attribute__((noinline)) void sample_write(struct partition *p, unsigned db, uint64_t hash,
@@ -141,7 +144,7 @@ static __attribute__((noinline)) void sample_write(struct partition *p, unsigned
     if (entry_type(e) == VALUE_ABSENT) {
         mrc_remove(&p->mrc, db, hash);
     } else {
-        mrc_write(&p->mrc, db, hash, part_entry_bytes(e));
+        mrc_write(&p->mrc, db, hash, part_entry_bytes(e), mrc_counts_of(p));
     }
 }
 

@@ -68,6 +68,18 @@ def test_full():
         assert ratios[0] < ratios[1] < ratios[2] < ratios[4] and ratios[6] > 0.8
 
 
+def test_filled_before_it_is_read():
+    """What was written before the first read came is known as well."""
+    with Instance() as instance:
+        client = instance.client()
+        for first in range(0, KEYS, 500):
+            client.cmd("MSET", *[x for n in range(first, first + 500) for x in ("key:%d" % n, "v")])
+        for n in range(KEYS):
+            client.cmd("GET", "key:%d" % n)
+        ratios, got = curve(client)
+        assert float(got["hit_ratio_measured"]) > 0.99 and ratios[3] > 0.9
+
+
 def test_off_and_on():
     with Instance() as instance:
         client = instance.client()

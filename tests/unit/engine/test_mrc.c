@@ -124,7 +124,7 @@ static void read_key(const struct trace *t, struct run *r, uint32_t key) {
     if (mrc_samples(m, hash)) {
         mrc_read(m, 0, hash, first ? 0 : bytes, r->counts[part]);
         if (first) {
-            mrc_write(m, 0, hash, bytes);
+            mrc_write(m, 0, hash, bytes, r->counts[part]);
         }
     }
     r->total_bytes += first ? bytes : 0;
@@ -244,7 +244,7 @@ static void test_bounded(void **state) {
         counts.misses++;
         if (mrc_samples(&m, hash)) {
             mrc_read(&m, 0, hash, 0, counts);
-            mrc_write(&m, 0, hash, 100);
+            mrc_write(&m, 0, hash, 100, counts);
         }
     }
     struct mrc_sum sum = {0};
@@ -271,8 +271,8 @@ static void test_removed(void **state) {
     struct mrc_counts counts = {0, 1};
     mrc_read(&m, 0, 1, 0, counts); /* begins */
     for (uint64_t n = 0; n < 300; n++) {
-        mrc_write(&m, (unsigned)(n % 2), n << 32 | n, 100);
-        mrc_write(&m, (unsigned)(n % 2), n << 32 | n, 200);
+        mrc_write(&m, (unsigned)(n % 2), n << 32 | n, 100, counts);
+        mrc_write(&m, (unsigned)(n % 2), n << 32 | n, 200, counts);
     }
     struct mrc_sum sum = {0};
     mrc_add(&m, &sum);
