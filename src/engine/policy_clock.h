@@ -24,7 +24,7 @@
 enum {
     CLOCK_STAMPS = 4096,
     CLOCK_SPAN = 1536,
-    CLOCK_SPAN_NEW = 512, /* of a new entry, with the lfu family: policy_lfu.c */
+    CLOCK_SPAN_NEW = 256, /* of a new entry of mean size, with the lfu family: policy_lfu.c */
     CLOCK_AGE_MAX = 3400,
     CLOCK_QUIET_SPAN = 768,
     CLOCK_QUIET_SPAN_NEW = 128, /* the lfu family's */
