@@ -4,10 +4,10 @@
 #include "base/assert.h"
 
 enum {
-    WINDOW_DIVISOR = 4, /* of the entries */
+    WINDOW_DIVISOR = 4, /* of the entries; half of it is from before */
     WINDOW_MIN = 64,
-    DOUBT_DIVISOR = 32, /* of the entries: as many proved ones, half of which came back, are assumed */
-    TIMES_TENTHS = 18,  /* so many times more often */
+    DOUBT_DIVISOR = 32, /* of the entries: as many proved ones that came back, and not, are assumed */
+    TIMES_TENTHS = 20,  /* so many times more often */
     STEP_DIVISOR = 5,
 };
 

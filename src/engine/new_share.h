@@ -1,11 +1,12 @@
 #ifndef FOREBAY_ENGINE_NEW_SHARE_H
 #define FOREBAY_ENGINE_NEW_SHARE_H
 /* How much of the room new entries have with the lfu family: a tenth, but more while those evicted
- * as new come back clearly more often than those evicted as proved. That is so where the keys in use
- * drift: what was proved is used no more. One of the keyspace; any thread, relaxed atomics: an event
- * lost in a race does no harm.
+ * as new come back twice as often as those evicted as proved. That is so where the keys in use
+ * drift: what was proved is used no more. One of the keyspace; any thread, relaxed atomics: an
+ * event lost in a race does no harm.
  *
- * 1. The share moves by a fifth, at most once in as many evictions as a quarter of the entries.
+ * 1. The share moves by a fifth, at most once in as many evictions as an eighth of the entries;
+ *    what is counted then counts half the next time.
  * 2. Without evictions of proved entries nothing is known of them: the share falls. */
 #include <stdatomic.h>
 #include <stdbool.h>

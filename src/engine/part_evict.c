@@ -11,7 +11,6 @@
 
 enum {
     SIZE_SAMPLES = 5,      /* members of a collection that are measured */
-    CLAMP_TICKS = 192,     /* the hand goes round at least once in as many ticks */
     CLAMP_BUCKETS_MAX = 64 /* a step */
 };
 
@@ -284,7 +283,7 @@ static void keep_stamps(struct partition *p, uint64_t lines) {
     static const struct policy all = {0};
     struct sampling s = sampling_of(p, part_policy(p), NULL);
     struct evict_candidate place;
-    uint64_t due = (s.tick - p->kept_tick) * lines / CLAMP_TICKS;
+    uint64_t due = (s.tick - p->kept_tick) * lines / CLOCK_HAND_TICKS;
     if (due == 0 && lines > 0) {
         return;
     }

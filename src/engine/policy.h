@@ -54,8 +54,8 @@ enum {
 static inline bool policy_lfu_is_new(uint16_t bits) {
     return bits & POLICY_LFU_NEW;
 }
-/* Of an entry just inserted; one that was evicted a short time ago has proved itself. `ahead` of its
- * time by so many ticks, for its size (policy_size.h). */
+/* Of an entry just inserted; one that was evicted a short time ago has proved itself. Its stamp
+ * lies `ahead` by so many ticks, for its size (policy_size.h). */
 uint16_t policy_lfu_fresh(uint64_t tick, bool came_back, int64_t ahead);
 uint16_t policy_lfu_touch(uint16_t bits, uint32_t log_factor, struct rng *rng);
 /* The least goes first, among the new or among the proved. */

@@ -5,7 +5,8 @@
  *     new:    | 1 | used:1 | tick:10           |   inserted a short time ago
  *     proved: | 0 | uses:2 | tick / 64, 9 bits  |   was used while new, or came back
  *
- * Small entries' ticks lie ahead, large ones' back: policy_size.h. An access adds to the uses and leaves the tick alone: most store nothing. */
+ * Small entries' ticks lie ahead, large ones' back: policy_size.h. An access adds to the uses and
+ * leaves the tick alone: most store nothing. */
 #include "engine/policy.h"
 
 #include "base/assert.h"
@@ -13,9 +14,9 @@
 enum {
     USED = 1 << 10,
     NEW_AGES = 1 << 10,
-    NEW_AGE_MAX = 480,
-    NEW_AHEAD_MAX = 500,
-    NEW_BACK_MAX = 400,
+    NEW_AGE_MAX = 400,
+    NEW_AHEAD_MAX = 400,
+    NEW_BACK_MAX = 300,
     PROVED_AGES = 1 << 9,
     PROVED_AGE_MAX = 300,
     PROVED_AHEAD_MAX = 190,
@@ -26,8 +27,10 @@ enum {
     LOG_FACTOR_UNIT = 20, /* with twice that a second use counts once in two times */
 };
 
-STATIC_ASSERT(NEW_AHEAD_MAX + NEW_AGE_MAX < NEW_AGES && NEW_BACK_MAX < NEW_AGE_MAX &&
-                  PROVED_AHEAD_MAX + PROVED_AGE_MAX < PROVED_AGES &&
+STATIC_ASSERT(NEW_AHEAD_MAX + NEW_AGE_MAX + CLOCK_HAND_TICKS < NEW_AGES &&
+                  NEW_BACK_MAX < NEW_AGE_MAX &&
+                  PROVED_AHEAD_MAX + PROVED_AGE_MAX + (CLOCK_HAND_TICKS >> PROVED_SHIFT) + 1 <
+                      PROVED_AGES &&
                   PROVED_BACK_MAX < PROVED_AGE_MAX,
               "what lies ahead is told from what is old");
 STATIC_ASSERT(POLICY_LFU_NEW == 1 << 11, "the table counts entries with the highest bit");

@@ -1,9 +1,9 @@
 #ifndef FOREBAY_ENGINE_POLICY_SIZE_H
 #define FOREBAY_ENGINE_POLICY_SIZE_H
-/* What the size of an entry is worth to the lfu family: small ones stay longer in their queue, large
- * ones go earlier, by a stamp that lies ahead or back (Cao and Irani's GreedyDual-Size does the same
- * with its value). So nothing but the stamp is read when entries are compared. A partition's, under
- * its lock.
+/* What an entry's size is worth to the lfu family: small ones stay longer in their queue, large
+ * ones go earlier, by a stamp that lies ahead or back (Cao and Irani's GreedyDual-Size does the
+ * same with its value). So nothing but the stamp is read when entries are compared. A partition's,
+ * under its lock.
  *
  *     life = its queue's round * (mean size / size) ^ exponent
  *
