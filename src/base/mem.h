@@ -23,6 +23,13 @@ size_t mem_size(const void *ptr);
 /* What an allocation of `size_bytes` would really take. */
 size_t mem_good_size(size_t size_bytes);
 
+/* Defragmentation (mem_slab.c): whether the allocator can tell; whether `ptr` lies in a slab that
+ * is emptier than others of its size, so that moving it helps; moves the first `size_bytes` (not 0)
+ * and frees `ptr`. `align`: a power of two, at least 8. Where memory ran out it stays. */
+bool mem_knows_slabs(void);
+bool mem_is_sparse(const void *ptr);
+void *mem_move(void *ptr, size_t size_bytes, size_t align) __attribute__((returns_nonnull));
+
 /* Address space of `size_bytes`, aligned to `align` bytes (both multiples of the page size), zeroed
  * and without memory until it is touched. Never NULL. Not in mem_used_bytes: what is made of it is
  * counted by mem_count. */
@@ -44,6 +51,8 @@ void mem_thread_register(void);
 void mem_count(int64_t bytes);
 /* Called by a registered thread as its last act; slots are not reused. */
 void mem_thread_unregister(void);
+/* Resident bytes say something of what was allocated: not under sanitizers. */
+bool mem_resident_is_telling(void);
 /* Resident bytes of the process, from the kernel. */
 size_t mem_resident_bytes(void);
 /* Allocator figures for INFO; 0 where the allocator has none. */

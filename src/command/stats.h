@@ -32,6 +32,7 @@ struct stats {
     _Atomic uint64_t row_errors, row_timeouts;
     _Atomic uint64_t expire_ticks;            /* spent sweeping, in clock_ticks */
     _Atomic uint64_t expire_capped;           /* turns that ended for want of time */
+    _Atomic uint64_t defrag_ticks, defrag_now; /* spent moving keys and values; in the last turn */
     _Atomic uint64_t messages;                /* from other shards' mailboxes */
     struct error_stats errors[STATS_ERROR_KINDS_MAX];
     struct command_stats *per_command;        /* one a table row */

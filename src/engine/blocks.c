@@ -3,12 +3,17 @@
  * 1. A chunk has a bit a block for "taken" and one for "in memory though free".
  * 2. `partial` holds the chunks with free blocks. A block that is in memory goes first.
  * 3. A chunk without taken blocks is unmapped, but for one that is kept.
- * 4. Giving a block's memory back splits a huge page. The chunk asks for none from then on, or the
- *    kernel would in time make it whole again, free blocks and all. */
+ * 4. A fresh huge page is zeroed when it is touched: 0.2 ms, and some 5 ms on a virtual machine
+ * that must first get the memory from its host. So a thread of the pool keeps a chunk in reserve
+ * that was touched; who finds none takes a chunk of small pages. The reserve goes back when it is
+ * not wanted for RESERVE_IDLE_S.
+ * 5. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
+ *    taken, or the kernel would in time make it whole again, free blocks and all. */
 #include "engine/blocks.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/assert.h"
 #include "base/hash.h"
@@ -16,7 +21,12 @@
 #include "ds/hmap.h"
 #include "ds/list.h"
 
-enum { CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS };
+enum {
+    CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS,
+    RESERVE_FROM_CHUNKS = 4, /* smaller pools need no huge pages */
+    RESERVE_IDLE_S = 1,
+    PAGE_BYTES = 4096, /* or larger; what is touched at least once */
+};
 STATIC_ASSERT(CHUNK_BLOCKS == 32, "a bit of a uint32_t each");
 
 struct chunk {
@@ -34,13 +44,27 @@ struct block_pool {
     uint64_t spare_count, empty_count, chunks_count;
     _Atomic uint64_t used_count;
     bool huge;
+    char *reserve;         /* a chunk's space, touched; NULL = none */
+    bool wanted, stopping; /* a reserve is; the thread ends */
+    pthread_cond_t changed;
+    pthread_t thread; /* if `huge` */
 };
+
+static void *keep_reserve(void *arg);
 
 struct block_pool *block_pool_create(bool huge) {
     struct block_pool *pool = mem_zalloc(sizeof *pool);
     pthread_mutex_init(&pool->mutex, NULL);
     list_init(&pool->partial);
     pool->huge = huge;
+    if (huge) {
+        pthread_condattr_t attr;
+        pthread_condattr_init(&attr);
+        pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+        pthread_cond_init(&pool->changed, &attr);
+        pthread_condattr_destroy(&attr);
+        pool->huge = pthread_create(&pool->thread, NULL, keep_reserve, pool) == 0;
+    }
     return pool;
 }
 
@@ -67,6 +91,14 @@ void block_pool_destroy(struct block_pool *pool) {
         unmap_chunk(pool, CONTAINER_OF(link, struct chunk, link));
     }
     ASSERT(pool->chunks_count == 0);
+    if (pool->huge) {
+        pthread_mutex_lock(&pool->mutex);
+        pool->stopping = true;
+        pthread_cond_signal(&pool->changed);
+        pthread_mutex_unlock(&pool->mutex);
+        pthread_join(pool->thread, NULL);
+        pthread_cond_destroy(&pool->changed);
+    }
     hmap_free(&pool->chunks);
     pthread_mutex_destroy(&pool->mutex);
     mem_free(pool);
@@ -74,14 +106,72 @@ void block_pool_destroy(struct block_pool *pool) {
 
 static struct chunk *map_chunk(struct block_pool *pool) {
     struct chunk *c = mem_zalloc(sizeof *c);
-    c->base = mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
-    c->huge = pool->huge && mem_map_huge(c->base, CHUNK_SPACE_BYTES, true);
+    c->huge = pool->reserve != NULL;
+    c->base = c->huge ? pool->reserve : mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
+    pool->reserve = NULL;
+    if (pool->huge && pool->chunks_count >= RESERVE_FROM_CHUNKS) {
+        pool->wanted = true;
+        pthread_cond_signal(&pool->changed);
+    }
     list_init(&c->link);
     list_push_back(&pool->partial, &c->link);
     hmap_insert(&pool->chunks, &c->node, base_hash(c->base));
     pool->chunks_count++;
     pool->empty_count++;
     return c;
+}
+
+/* --- the reserve --- */
+
+static char *touched_space(void) {
+    char *space = mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
+    mem_map_huge(space, CHUNK_SPACE_BYTES, true);
+    for (size_t at = 0; at < CHUNK_SPACE_BYTES; at += PAGE_BYTES) {
+        ((volatile char *)space)[at] = 0;
+    }
+    return space;
+}
+
+/* Waits until something is to be done; false when nothing was for RESERVE_IDLE_S. */
+static bool wait_wanted(struct block_pool *pool) {
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += RESERVE_IDLE_S;
+    int error = 0;
+    while (!pool->wanted && !pool->stopping && error == 0) {
+        error = pool->reserve ? pthread_cond_timedwait(&pool->changed, &pool->mutex, &until)
+                              : pthread_cond_wait(&pool->changed, &pool->mutex);
+    }
+    return error == 0;
+}
+
+/* The pool's thread. */
+static void *keep_reserve(void *arg) {
+    struct block_pool *pool = arg;
+    mem_thread_register();
+    pthread_mutex_lock(&pool->mutex);
+    while (!pool->stopping) {
+        bool idle = !wait_wanted(pool);
+        char *old = idle || pool->stopping ? pool->reserve : NULL, *space = NULL;
+        bool make = pool->wanted && !pool->reserve && !pool->stopping;
+        pool->reserve = old ? NULL : pool->reserve;
+        pool->wanted = false;
+        pthread_mutex_unlock(&pool->mutex);
+        if (old) {
+            mem_unmap(old, CHUNK_SPACE_BYTES);
+        }
+        if (make) {
+            space = touched_space();
+        }
+        pthread_mutex_lock(&pool->mutex);
+        pool->reserve = space ? space : pool->reserve;
+    }
+    if (pool->reserve) {
+        mem_unmap(pool->reserve, CHUNK_SPACE_BYTES);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    mem_thread_unregister();
+    return NULL;
 }
 
 /* The first chunk that has a spare block, among a few; else the first one. */
@@ -111,6 +201,7 @@ void *block_take(struct block_pool *pool) {
     c->taken |= 1u << i;
     if (c->taken == UINT32_MAX) {
         list_remove(&c->link);
+        c->huge = c->huge || (pool->huge && mem_map_huge(c->base, CHUNK_SPACE_BYTES, true));
     }
     atomic_fetch_add_explicit(&pool->used_count, 1, memory_order_relaxed);
     pthread_mutex_unlock(&pool->mutex);

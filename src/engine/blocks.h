@@ -24,7 +24,7 @@ struct block_stats { /* bytes */
     uint64_t mapped; /* address space */
 };
 
-/* `huge`: ask for huge pages. */
+/* `huge`: with huge pages, and a thread that makes them ready ahead of need. */
 struct block_pool *block_pool_create(bool huge);
 /* All blocks must have been given back. Takes NULL. */
 void block_pool_destroy(struct block_pool *pool);

@@ -24,6 +24,7 @@ enum {
     EVICT_A_COMMAND = 4,
     EVICT_MAX = 16 * 1024,
     EVICT_STEP = 256,
+    LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads */
     EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
     EVICT_STAYS_MAX = 4, /* a turn */
     SLACK_DIVISOR = 64,
@@ -75,6 +76,9 @@ void budget_changed(struct keyspace *ks) {
 }
 
 void keyspace_measure(struct keyspace *ks) {
+    if (!mem_resident_is_telling()) {
+        return;
+    }
     mem_decay();
     uint64_t max = load(&ks->maxmemory_bytes), used;
     uint64_t known = footprint(ks, &used), resident = mem_resident_bytes();
@@ -174,7 +178,10 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
 static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit,
                        uint64_t goal) {
     uint32_t fruitless = 0, freed_count = 0;
-    for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count && excess(ks) > goal; i++) {
+    for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count; i++) {
+        if (i % LOOK_EVERY == 0 && excess(ks) <= goal) {
+            break;
+        }
         enum freed freed = free_something(ks, shard, now_ms);
         i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;

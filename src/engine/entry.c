@@ -3,6 +3,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "engine/defrag.h"
 #include "engine/hash.h"
 
 STATIC_ASSERT(ENTRY_INLINE_BYTES_MAX <= UINT16_MAX, "an in-place value's length has two bytes");
@@ -351,4 +352,27 @@ struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len
         memset(bytes + old_len, 0, len - old_len);
     }
     return e;
+}
+
+/* --- defragmentation --- */
+
+enum { ENTRY_ALIGN_BYTES = 8, BLOB_DEFRAG_BYTES_MAX = 16 * 1024 };
+
+void entry_defrag_blob(struct entry *e, struct defrag *d) {
+    struct blob *b = entry_blob(e);
+    if (b && b->cap <= BLOB_DEFRAG_BYTES_MAX &&
+        atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
+        write_pointer(e, defrag_move(d, b, sizeof *b + b->cap, _Alignof(struct blob)));
+    }
+}
+
+void entry_defrag_value(struct entry *e, struct defrag *d, uint64_t *cursor) {
+    ASSERT(entry_type(e) == VALUE_HASH);
+    write_pointer(e, hash_defrag(entry_pointer(e), d, cursor));
+}
+
+struct entry *entry_defrag(struct entry *e, struct defrag *d) {
+    struct entry *moved = defrag_move(d, e, entry_bytes(e), ENTRY_ALIGN_BYTES);
+    entry_defrag_blob(moved, d);
+    return moved;
 }

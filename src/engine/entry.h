@@ -137,6 +137,16 @@ struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, st
  * the entry that takes its place; `e` is used up then. */
 struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len);
 
+/* --- defragmentation: as the partition's lock allows, see defrag.h --- */
+struct defrag;
+/* Moves the string's blob, unless a reply pins it. */
+void entry_defrag_blob(struct entry *e, struct defrag *d);
+/* Moves the value of another type. `cursor` 0 starts; it is 0 again when all was looked at, else
+ * the next call goes on there. */
+void entry_defrag_value(struct entry *e, struct defrag *d, uint64_t *cursor);
+/* Moves an entry of mem_alloc's memory and its blob: returns where it is now. */
+struct entry *entry_defrag(struct entry *e, struct defrag *d);
+
 /* --- layout --- */
 enum { ENTRY_EXPIRE_BYTES = 6, ENTRY_ORIGIN_BYTES = 8 };
 

@@ -1,8 +1,8 @@
 #ifndef FOREBAY_ENGINE_GHOSTS_H
 #define FOREBAY_ENGINE_GHOSTS_H
 /* Which keys were evicted not long ago, and from which queue: a byte of the hash and a bit each, in
- * the set that other bits of it say, until seven more were evicted to that set. A partition's, under
- * its lock, while the policy is one of the lfu family.
+ * the set that other bits of it say, until seven more were evicted to that set. A partition's,
+ * under its lock, while the policy is one of the lfu family.
  *
  * 1. At most 1.5 bytes an entry of the partition, GHOSTS_MIN at least.
  * 2. A key that was never there is taken for a ghost once in 37 times. */

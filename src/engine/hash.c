@@ -10,10 +10,11 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "engine/defrag.h"
 #include "engine/entry.h"
 #include "engine/table.h"
 
-enum { PACKED_BYTES_MAX = 64 * 1024 * 1024, PACKED_LEN_BYTES_MAX = 4 };
+enum { PACKED_BYTES_MAX = 64 * 1024 * 1024, PACKED_LEN_BYTES_MAX = 4, PACKED_ALIGN_BYTES = 8 };
 
 struct hash {
     struct table *table;
@@ -342,4 +343,24 @@ bool hash_drain(struct hash *h, uint64_t limit) {
         return true;
     }
     return table_drain(h->table, limit, drain_entry, NULL);
+}
+
+struct hash *hash_defrag(struct hash *h, struct defrag *d, uint64_t *cursor) {
+    if (*cursor == 0) {
+        h = defrag_move(d, h, sizeof *h, _Alignof(struct hash));
+        if (h->packed) {
+            h->packed = defrag_move(d, h->packed, h->cap, PACKED_ALIGN_BYTES);
+        }
+        if (h->table) {
+            h->table = table_defrag_self(h->table, d);
+        }
+    }
+    if (!h->table) {
+        *cursor = 0;
+        return h;
+    }
+    do {
+        *cursor = table_defrag(h->table, *cursor, d);
+    } while (*cursor && !defrag_is_spent(d));
+    return h;
 }

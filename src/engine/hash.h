@@ -40,4 +40,10 @@ size_t hash_memory_bytes(const struct hash *h, uint32_t samples);
 /* Frees fields, `limit` or a few hundred more, and returns true when it is empty: for a large hash
  * that nobody will look into any more. Only hash_drain, hash_count and hash_destroy may follow. */
 bool hash_drain(struct hash *h, uint64_t limit);
+
+/* Moves what lies in sparse slabs, see defrag.h; returns where the hash is now. `cursor` 0 starts;
+ * it is 0 again when all was looked at, else the next call goes on there, whatever was changed in
+ * between. Goes beyond what `d` allows by a bucket of fields. */
+struct defrag;
+struct hash *hash_defrag(struct hash *h, struct defrag *d, uint64_t *cursor);
 #endif

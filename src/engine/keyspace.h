@@ -19,7 +19,18 @@ struct keyspace_params {
     uint32_t lfu_log_factor; /* policy_lfu.c says what these two are here */
     uint32_t lfu_decay;      /* 0 = the default, LFU_DECAY_NEVER = never */
     bool no_estimate; /* hit-ratio-estimate no; partitions take it up with their maintenance */
-    uint32_t compact_percent; /* heaps with more holes are compacted by and by; 0 = none */
+    uint32_t compact_percent; /* of holes: beyond it heaps are compacted, values moved; 0 = none */
+};
+
+/* Rounds of defragmentation over the values of all partitions. */
+struct defrag_rounds {
+    _Atomic uint32_t round; /* the one that is on, or was last */
+    _Atomic uint32_t left;  /* partitions that have not finished it */
+    /* keyspace_defrag_judge's: */
+    uint64_t waste_bytes; /* when it began */
+    int64_t next_ms;      /* of the next one, if as much is wasted then */
+    int64_t rest_ms;      /* between the two, doubled each time */
+    bool always;          /* for tests, set before use: all values are moved, round after round */
 };
 
 struct keyspace {
@@ -44,6 +55,7 @@ struct keyspace {
     _Atomic uint64_t entries, marked;
     struct new_share new_share;
     struct policy_clock clock;
+    struct defrag_rounds defrag;
     struct partition *partitions[];
 };
 
@@ -111,6 +123,10 @@ void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct m
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);
+/* Looks at what the allocator holds, and begins a round of defragmentation of values when that is
+ * worth it: more than half of compact_percent of its slabs is free, the last round is finished, and
+ * won something or was long ago. True while a round is on. By one thread, every second or so. */
+bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem_stats *stats);
 /* All partitions must be locked by the caller. */
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 

@@ -6,7 +6,7 @@
 enum {
     WINDOW_DIVISOR = 4, /* of the entries; half of it is from before */
     WINDOW_MIN = 64,
-    DOUBT_DIVISOR = 32, /* of the entries: as many proved ones that came back, and not, are assumed */
+    DOUBT_DIVISOR = 32, /* of the entries: so many proved ones came back, and did not, at first */
     TIMES_TENTHS = 20,  /* so many times more often */
     STEP_DIVISOR = 5,
 };

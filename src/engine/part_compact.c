@@ -9,10 +9,19 @@ static bool move_entry(void *arg, void *from, void *to) {
     struct key key = {bytes, hash_bytes(p->ks->seed, bytes.ptr, bytes.len)};
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
         if (p->db[db] && table_move_entry(p->db[db], &key, from, to)) {
+            part_count(&p->stats.defrag_hits);
+            part_count(&p->stats.defrag_key_hits);
             return true;
         }
     }
     return false;
+}
+
+static bool move_segment(void *arg, void *from, void *to) {
+    struct partition *p = arg;
+    bool moved = table_move_segment(NULL, from, to);
+    part_add(&p->stats.defrag_hits, moved);
+    return moved;
 }
 
 static bool is_sparse(const struct heap *h, unsigned percent) {
@@ -29,7 +38,7 @@ uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit) {
         moved += heap_compact(&p->heap, limit, move_entry, p);
     }
     if (moved < limit && is_sparse(&p->index_heap, percent)) {
-        moved += heap_compact(&p->index_heap, limit - moved, table_move_segment, NULL);
+        moved += heap_compact(&p->index_heap, limit - moved, move_segment, p);
     }
     return moved;
 }

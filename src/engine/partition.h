@@ -40,6 +40,8 @@ struct fence {
 struct partition_stats { /* written under the lock, read by anybody: relaxed atomics */
     _Atomic uint64_t hits, misses, expired, evicted;
     _Atomic uint64_t evicted_bytes; /* keys and values of what was evicted */
+    /* By compaction and defragmentation: moved, looked at in vain; the same in keys. */
+    _Atomic uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
     _Atomic uint32_t stale_ppm; /* of the entries with a TTL met by the sweep: were expired */
 };
 
@@ -47,6 +49,16 @@ struct partition_stats { /* written under the lock, read by anybody: relaxed ato
 struct ttl_mean {
     uint64_t count;
     int64_t sum_ms;
+};
+
+/* Where the defragmentation of values goes on. */
+struct defrag_walk {
+    uint32_t round; /* keyspace.defrag's: finished */
+    uint32_t db;
+    uint64_t cursor;       /* of its table */
+    uint64_t value_hash;   /* large values of keys with a lesser hash are done */
+    uint64_t value_cursor; /* within the value of the key with that hash; 0: not begun */
+    bool value_moved;      /* something of it */
 };
 
 struct keyspace;
@@ -72,6 +84,7 @@ struct partition {
     uint32_t sweep_db; /* where the sweep goes on */
     uint32_t hand_db;  /* and the hand of eviction */
     struct table_hand hand;
+    struct defrag_walk defrag;
     uint64_t counted_entries, counted_marked; /* in the keyspace's sums */
     /* Of the lfu family only. */
     struct ghosts ghosts; /* of what was evicted */
@@ -168,6 +181,13 @@ bool part_drain_step(struct partition *p);
  * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
  * pointer stays valid. */
 uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
+/* A step of defragmentation (part_defrag.c): looks at about `limit` entries and values and moves
+ * what lies in sparse slabs of the allocator. Returns how many allocations were moved. Nothing
+ * happens when the partition has finished the round (keyspace_defrag_judge). No pointer into a
+ * value stays valid. */
+uint32_t part_defrag(struct partition *p, uint32_t limit);
+/* Its round is not finished. */
+bool part_wants_defrag(const struct partition *p);
 /* Lets the hand pass as many buckets as `maxmemory-samples` says, EVICT_BUCKETS_MAX where there are
  * few candidates, and offers them to a shard's evictor. True: one was expired and has been
  * removed, which is as good as an eviction. */

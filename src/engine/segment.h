@@ -1,7 +1,7 @@
 #ifndef FOREBAY_ENGINE_SEGMENT_H
 #define FOREBAY_ENGINE_SEGMENT_H
 /* One segment of a table: a run of buckets, alone responsible for a range of the hash space.
- * Private to table.c, table_check.c and segment.c; the picture of a bucket is in table.h.
+ * Private to the table*.c files and segment.c; the picture of a bucket is in table.h.
  *
  *     header | main bucket 0 .. main_count-1 | stash bucket 0 .. stash_count-1 |  -> extra buckets
  *     64 B     one allocation of `lines` cache lines                              (collisions only)

@@ -308,12 +308,8 @@ bool table_move_segment(void *arg, void *from, void *to) {
     if (!t->directory) {
         return false; /* drained */
     }
-    unsigned spare = t->depth - s->depth;
-    uint64_t first = directory_index(t, s->hash) >> spare << spare;
-    ASSERT(word_segment(t->directory[first]) == from);
-    for (uint64_t i = 0; i < 1ull << spare; i++) {
-        t->directory[first + i] = word_make(s);
-    }
+    ASSERT(word_segment(t->directory[directory_index(t, s->hash)]) == from);
+    directory_set(t, s->hash, s);
     return true;
 }
 

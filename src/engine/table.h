@@ -102,6 +102,14 @@ bool table_move_entry(struct table *t, const struct key *key, struct entry *from
 /* A segment of some table was copied: the table is told (a heap_move_fn, `arg` unused). */
 bool table_move_segment(void *arg, void *from, void *to);
 
+/* Defragmentation of a table in mem_alloc's memory (table_defrag.c, defrag.h). Moves the directory,
+ * and, where it has few segments, the table: returns where it is now. */
+struct defrag;
+struct table *table_defrag_self(struct table *t, struct defrag *d);
+/* Moves the entries at home in one bucket, and with a segment's first one the segment; cursors as
+ * in table_scan. */
+uint64_t table_defrag(struct table *t, uint64_t cursor, struct defrag *d);
+
 /* Prefetching, so that a batch overlaps its cache misses: first the bucket; then the start of the
  * entry its tags suggest, or the next bucket where the entry must be there; then the rest of the
  * entry. Each stage reads what the one before has asked for. Hints only; never touch what is not

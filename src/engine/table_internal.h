@@ -1,6 +1,6 @@
 #ifndef FOREBAY_ENGINE_TABLE_INTERNAL_H
 #define FOREBAY_ENGINE_TABLE_INTERNAL_H
-/* The table's own layout, for table.c, table_resize.c and table_check.c alone.
+/* The table's own layout, for the table*.c files alone.
  *
  * Directory: 2^depth words, indexed by the hash bits behind the prefix; a segment of depth d fills
  * 2^(depth - d) words in a row. A word holds all that a lookup needs of a segment, so that its
@@ -41,6 +41,14 @@ static inline uint32_t word_main_count(uint64_t word) {
 }
 static inline unsigned word_depth(uint64_t word) {
     return word >> 56;
+}
+/* Enters a segment into all words of the range that `hash` falls into at its depth. */
+static inline void directory_set(struct table *t, uint64_t hash, const struct segment *s) {
+    unsigned spare = t->depth - s->depth;
+    uint64_t first = directory_index(t, hash) >> spare << spare;
+    for (uint64_t i = 0; i < 1ull << spare; i++) {
+        t->directory[first + i] = word_make(s);
+    }
 }
 static inline uint64_t table_hash(const struct table *t, struct slice bytes) {
     return t->hash ? t->hash(t->seed, bytes.ptr, bytes.len)

@@ -78,11 +78,7 @@ static void resize_directory(struct table *t, unsigned depth) {
 
 /* Enters a new segment for the range that `hash` falls into at its depth. */
 static void link_segment(struct table *t, uint64_t hash, struct segment *s) {
-    unsigned spare = t->depth - s->depth;
-    uint64_t first = directory_index(t, hash) >> spare << spare;
-    for (uint64_t i = 0; i < 1ull << spare; i++) {
-        t->directory[first + i] = word_make(s);
-    }
+    directory_set(t, hash, s);
     s->home = t;
     s->hash = hash;
     t->segments_at_depth[s->depth]++;

@@ -143,8 +143,10 @@ static void section_memory(struct server *s, struct env *env, const struct total
                                 "mem_total_replication_buffers", "mem_clients_slaves",
                                 "mem_clients_normal", "mem_cluster_links", "mem_aof_buffer", NULL});
     buf_printf(out, "mem_allocator:%s\r\n", mem_allocator_name());
-    zeros(out, (const char *const[]){"active_defrag_running", "lazyfree_pending_objects",
-                                     "lazyfreed_objects", NULL});
+    buf_printf(out, "active_defrag_values:%s\r\n", mem_knows_slabs() ? "yes" : "no");
+    line_u64(out, "active_defrag_running",
+             t->defrag_now > 0 ? env->settings->compact_time_percent : 0);
+    zeros(out, (const char *const[]){"lazyfree_pending_objects", "lazyfreed_objects", NULL});
 }
 
 static void section_persistence(struct server *s, struct env *env, const struct totals *t,
@@ -165,6 +167,15 @@ static void section_persistence(struct server *s, struct env *env, const struct 
                "aof_last_write_status:ok\r\naof_last_cow_size:0\r\nmodule_fork_in_progress:0\r\n"
                "module_fork_last_cow_size:0\r\n",
                started_s);
+}
+
+static void defragmentation(struct server *s, const struct totals *t, struct buf *out) {
+    line_u64(out, "active_defrag_hits", t->defrag_hits);
+    line_u64(out, "active_defrag_misses", t->defrag_misses);
+    line_u64(out, "active_defrag_key_hits", t->defrag_key_hits);
+    line_u64(out, "active_defrag_key_misses", t->defrag_key_misses);
+    line_u64(out, "total_active_defrag_time",
+             (uint64_t)((double)t->defrag_ticks / shards_ticks_per_us(s->group) / 1000));
 }
 
 static void section_stats(struct server *s, struct env *env, const struct totals *t,
@@ -195,11 +206,11 @@ static void section_stats(struct server *s, struct env *env, const struct totals
     line_u64(out, "keyspace_misses", t->misses);
     zeros(out, (const char *const[]){
                    "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-                   "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
-                   "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
-                   "active_defrag_key_misses", "total_active_defrag_time",
-                   "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-                   "tracking_total_prefixes", "unexpected_error_replies", NULL});
+                   "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys", NULL});
+    defragmentation(s, t, out);
+    zeros(out, (const char *const[]){"current_active_defrag_time", "tracking_total_keys",
+                                     "tracking_total_items", "tracking_total_prefixes",
+                                     "unexpected_error_replies", NULL});
     line_u64(out, "total_error_replies", t->error_replies);
     line_u64(out, "dump_payload_sanitizations", 0);
     line_u64(out, "total_reads_processed", t->loops);

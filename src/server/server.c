@@ -189,6 +189,11 @@ static void announce(struct server *s) {
     } else {
         log_notice("Running on %s", uring ? "io_uring" : "epoll");
     }
+    if (!mem_knows_slabs()) {
+        log_notice("activedefrag compacts keys and strings alone: this allocator (%s) can't tell "
+                   "where hashes and long strings leave memory unused",
+                   mem_allocator_name());
+    }
     log_notice("Server initialized");
     if (config_int(s->initial, "port") != 0) {
         log_notice("Ready to accept connections tcp");

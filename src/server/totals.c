@@ -9,6 +9,10 @@ static void add_partitions(const struct keyspace *ks, struct totals_base *out) {
         out->misses += stat_get(&s->misses);
         out->expired += stat_get(&s->expired);
         out->evicted += stat_get(&s->evicted);
+        out->defrag_hits += stat_get(&s->defrag_hits);
+        out->defrag_misses += stat_get(&s->defrag_misses);
+        out->defrag_key_hits += stat_get(&s->defrag_key_hits);
+        out->defrag_key_misses += stat_get(&s->defrag_key_misses);
     }
 }
 
@@ -30,6 +34,8 @@ static void add_shard(const struct stats *s, struct totals *out) {
     out->loops += stat_get(&s->loops);
     out->expire_ticks += stat_get(&s->expire_ticks);
     out->expire_capped += stat_get(&s->expire_capped);
+    out->defrag_ticks += stat_get(&s->defrag_ticks);
+    out->defrag_now += stat_get(&s->defrag_now);
     out->parked += stat_get(&s->parked_now);
     uint64_t found = stat_get(&s->row_hits), waited = stat_get(&s->row_waited);
     out->row_hits += found - MIN(found, waited); /* a row is waited for before it is found */
@@ -63,6 +69,10 @@ void totals_read(const struct shard_group *group, const struct keyspace *ks,
     out->misses = now.misses - base->misses;
     out->expired = now.expired - base->expired;
     out->evicted = now.evicted - base->evicted;
+    out->defrag_hits = now.defrag_hits - base->defrag_hits;
+    out->defrag_misses = now.defrag_misses - base->defrag_misses;
+    out->defrag_key_hits = now.defrag_key_hits - base->defrag_key_hits;
+    out->defrag_key_misses = now.defrag_key_misses - base->defrag_key_misses;
 }
 
 void totals_base_read(const struct keyspace *ks, struct store *store, struct totals_base *out) {

@@ -12,15 +12,18 @@ struct totals {
     uint64_t protocol_errors, error_replies, auth_failures;
     uint64_t loops, parked;
     uint64_t expire_ticks, expire_capped;
+    uint64_t defrag_ticks, defrag_now;
     double stale_percent; /* of the entries with a TTL that the sweep met lately: were expired */
     uint64_t row_hits, row_misses, row_joins, row_fills, row_fills_refused, row_errors;
     uint64_t row_timeouts;
     uint64_t hits, misses, expired, evicted; /* of the partitions */
+    uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
 };
 
 /* Counters that no shard resets: their state at the last CONFIG RESETSTAT. */
 struct totals_base {
     uint64_t hits, misses, expired, evicted;
+    uint64_t defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
     struct store_stats store;
 };
 

@@ -1,5 +1,6 @@
-/* The shard's upkeep of the partitions it owns: expiry, freeing what is large, compaction, eviction
- * when no command comes that would do it. The shard's thread, between batches.
+/* The shard's upkeep of the partitions it owns: expiry, freeing what is large, compaction and
+ * defragmentation, eviction when no command comes that would do it. The shard's thread, between
+ * batches.
  *
  *   timer: turns -> [partition: turn, step, step ...] -> next partition ... until all had theirs
  *
@@ -24,6 +25,8 @@ enum {
     MEASURE_US = 100 * 1000,
     MEASURE_NEAR_US = 5 * 1000,
     COMPACT_STEP_MOVES = 128,
+    DEFRAG_STEP = 128, /* entries and values looked at */
+    JUDGE_US = 1000 * 1000,
     MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
     EXPIRE_PERCENT = 5,
     EXPIRE_HOT_PERCENT = 25,
@@ -38,6 +41,7 @@ static void on_turns(struct timer *t, void *arg) {
     uint64_t most = (uint64_t)((double)MAINTAIN_PERIOD_US * sh->group->ticks_per_us);
     m->span_ticks = m->turn_ticks ? MIN(now - m->turn_ticks, most) : 0;
     m->turn_ticks = now;
+    atomic_store_explicit(&sh->stats.defrag_now, m->compact_ticks > 0, memory_order_relaxed);
     m->spent_ticks = m->compact_ticks = 0;
     if (m->capped) {
         m->next = m->resume;
@@ -53,6 +57,13 @@ static void on_measure(struct timer *t, void *arg) {
     uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
     bool near = max && (uint64_t)mem_used_bytes() > max / 8 * 7;
     keyspace_measure(sh->env.ks);
+    if (sh->env.now_us >= sh->maintenance.judge_us &&
+        sh->env.settings->keyspace.compact_percent > 0) {
+        struct mem_stats stats;
+        mem_stats_read(&stats);
+        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
+        sh->maintenance.judge_us = sh->env.now_us + JUDGE_US;
+    }
     timers_set(&sh->timers, t, sh->env.now_us + (near ? MEASURE_NEAR_US : MEASURE_US));
 }
 
@@ -87,8 +98,8 @@ static void note_capped(struct shard *sh, bool swept) {
     }
 }
 
-/* A step of compaction where heaps have too many holes, within its share of the time; true when
- * there is more to do. Under the lock. */
+/* A step of compaction where heaps have too many holes, or of defragmentation while a round is on,
+ * within their share of the time; true when there is more to do. Under the lock. */
 static bool compact(struct shard *sh, struct partition *p) {
     struct maintenance *m = &sh->maintenance;
     const struct settings *settings = sh->env.settings;
@@ -98,8 +109,16 @@ static bool compact(struct shard *sh, struct partition *p) {
     }
     uint64_t before = clock_ticks();
     uint32_t moved = part_compact(p, percent, COMPACT_STEP_MOVES);
-    m->compact_ticks += moved ? clock_ticks() - before : 0;
-    return moved > 0;
+    bool defrags = !moved && part_wants_defrag(p);
+    if (defrags) {
+        part_defrag(p, DEFRAG_STEP);
+    }
+    if (moved || defrags) {
+        uint64_t spent = clock_ticks() - before;
+        m->compact_ticks += spent;
+        stat_add(&sh->stats.defrag_ticks, spent);
+    }
+    return moved || defrags;
 }
 
 /* True when the partition has more to do at once. Under its lock. */

@@ -435,6 +435,8 @@ static void maintain(struct world *w, uint32_t index, uint32_t buckets) {
     lock_take(&p->lock);
     part_maintain(p, w->env.now_ms, buckets);
     part_compact(p, 0, buckets * 8);
+    keyspace_defrag_judge(w->ks, w->env.now_ms, &(struct mem_stats){0});
+    part_defrag(p, buckets);
     lock_release(&p->lock);
 }
 
@@ -496,6 +498,7 @@ static struct world *world_create(const struct command_table *table, const uint8
     struct world *w = mem_zalloc(sizeof *w);
     uint32_t shards = 1 + choices[0] % 3;
     w->ks = keyspace_create(shards, 1 + choices[2], transaction_touched);
+    w->ks->defrag.always = true;
     w->stats.per_command = mem_zalloc(command_table_count(table) * sizeof(struct command_stats));
     w->settings = (struct settings){
         .databases = MODEL_DATABASES,

@@ -11,6 +11,7 @@
 #include "base/assert.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "engine/defrag.h"
 #include "engine/table.h"
 #include "fuzz.h"
 
@@ -174,6 +175,20 @@ static void walk(struct world *w) {
     ASSERT(count == w->count);
 }
 
+/* Everything moves, from some bucket on. */
+static void defragment(struct world *w, uint16_t n, uint8_t steps) {
+    struct defrag d = {.always = true};
+    w->t = table_defrag_self(w->t, &d);
+    uint64_t cursor = key_of(w, &n).hash >> (64 - TABLE_CURSOR_BITS);
+    for (unsigned i = 0; i <= steps && (i == 0 || cursor); i++) {
+        uint64_t before = cursor;
+        cursor = table_defrag(w->t, cursor, &d);
+        ASSERT(cursor == 0 || cursor > before);
+    }
+    ASSERT(d.moved == d.looked && d.kept == 0);
+    find(w, n);
+}
+
 static void check(const struct world *w) {
     table_check(w->t);
     ASSERT(table_count(w->t) == w->count);
@@ -209,6 +224,7 @@ static void operate(struct world *w, const uint8_t *op, struct rng *rng) {
         break;
     case 8:
         walk(w);
+        defragment(w, n, op[3]);
         break;
     default:
         table_prefetch_bucket(w->t, key_of(w, &n).hash);

@@ -71,10 +71,10 @@ def test_server_with_limit(forebay, trace):
     server = forebay(port=True)
     c = server.client()
     out = replay("--server", "a=127.0.0.1:%d" % server.port, "--server",
-                 "b=127.0.0.1:%d" % server.port, "--flush", "--maxmemory", "4mb", "--policy",
+                 "b=127.0.0.1:%d" % server.port, "--flush", "--maxmemory", "8mb", "--policy",
                  "allkeys-lru", "--ttl", "1h", trace)
     assert int(row(out, "a")[1]) >= len(set(requests())) and int(row(out, "b")[1]) > 0
-    assert c.cmd("CONFIG", "GET", "maxmemory") == [b"maxmemory", b"4194304"]
+    assert c.cmd("CONFIG", "GET", "maxmemory") == [b"maxmemory", b"8388608"]
     assert c.cmd("CONFIG", "GET", "maxmemory-policy") == [b"maxmemory-policy", b"allkeys-lru"]
     assert 3500000 < c.cmd("PTTL", c.cmd("RANDOMKEY")) <= 3600000
     c.close()

@@ -65,7 +65,7 @@ static void run(const struct growth *g, enum pass pass, struct times *t) {
     t->total_ns = clock_mono_ns();
     for (uint64_t i = 0; i < g->keys; i++) {
         char name[KEY_BYTES + 1];
-        snprintf(name, sizeof name, "k:%014llu", (unsigned long long)i);
+        snprintf(name, sizeof name, "k:%014u", (uint32_t)i);
         int64_t wall_ns = clock_mono_ns();
         int64_t used_ns = cpu_ns();
         if (pass != PASS_EMPTY) {

@@ -158,7 +158,7 @@ static bool read_bulk(struct wire *w, uint64_t len, struct buf *keep) {
 }
 
 bool wire_reply(struct wire *w, struct wire_reply *out, struct buf *keep) {
-    struct slice line;
+    struct slice line = {0};
     if (!read_line(w, &line)) {
         return false;
     }

@@ -136,6 +136,52 @@ static void test_figures(void **state) {
     mem_purge();
 }
 
+/* Two of three are freed; moving what is left makes most slabs empty. */
+static void test_sparse_slabs(void **state) {
+    enum { COUNT = 30000, BYTES = 384, KEPT_OF = 3, ROUNDS_MAX = 8 };
+    if (!mem_knows_slabs()) { /* libc */
+        char *p = mem_zalloc(BYTES);
+        assert_false(mem_is_sparse(p));
+        p = mem_move(p, BYTES, 8);
+        assert_int_equal(p[BYTES - 1], 0);
+        mem_free(p);
+        return;
+    }
+    char **kept = mem_alloc(COUNT * sizeof *kept);
+    for (int i = 0; i < COUNT; i++) {
+        kept[i] = mem_alloc(BYTES);
+        memset(kept[i], i % 100, BYTES);
+    }
+    assert_false(mem_is_sparse(kept[0])); /* its slab is full */
+    for (int i = 0; i < COUNT; i++) {
+        if (i % KEPT_OF) {
+            mem_free(kept[i]);
+        }
+    }
+    struct mem_stats before, after;
+    mem_stats_read(&before);
+    int moved = 0;
+    for (int round = 0; round < ROUNDS_MAX; round++) {
+        for (int i = 0; i < COUNT; i += KEPT_OF) {
+            if (mem_is_sparse(kept[i])) {
+                kept[i] = mem_move(kept[i], BYTES, 8);
+                moved++;
+            }
+        }
+    }
+    mem_stats_read(&after);
+    assert_true(moved > COUNT / KEPT_OF / 4 && moved < COUNT);
+    size_t waste_before = before.active - before.allocated;
+    size_t waste_after = after.active - after.allocated;
+    assert_true(waste_before > COUNT / 2 * (size_t)BYTES);
+    assert_true(waste_after < waste_before / 4);
+    for (int i = 0; i < COUNT; i += KEPT_OF) {
+        assert_true(kept[i][0] == i % 100 && kept[i][BYTES - 1] == i % 100);
+        mem_free(kept[i]);
+    }
+    mem_free(kept);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes),
@@ -145,6 +191,7 @@ int main(void) {
         cmocka_unit_test(test_other_threads_memory_is_counted_and_freed_here),
         cmocka_unit_test(test_threads_end_while_others_add),
         cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_sparse_slabs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -284,7 +284,7 @@ static void test_rests(void **state) {
 
 static void test_blocks(void **state) {
     enum { COUNT = 200 };
-    struct block_pool *pool = block_pool_create(true);
+    struct block_pool *pool = block_pool_create(false);
     char *blocks[COUNT];
     for (unsigned i = 0; i < COUNT; i++) {
         blocks[i] = block_take(pool);
@@ -320,12 +320,33 @@ static void test_blocks(void **state) {
     block_pool_destroy(pool);
 }
 
+/* With huge pages: the reserve is taken and made again while blocks come and go. */
+static void test_reserve(void **state) {
+    enum { COUNT = 20 * CHUNK_BLOCKS, ROUNDS = 3 };
+    static char *blocks[COUNT];
+    struct block_pool *pool = block_pool_create(true);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            blocks[i] = block_take(pool);
+            blocks[i][0] = blocks[i][BLOCK_BYTES - 1] = (char)i;
+        }
+        struct block_stats stats;
+        block_pool_stats(pool, &stats);
+        assert_true(stats.used == COUNT * BLOCK_BYTES && stats.mapped == stats.used);
+        for (unsigned i = 0; i < COUNT; i++) {
+            assert_true(blocks[i][0] == (char)i && blocks[i][BLOCK_BYTES - 1] == (char)i);
+            block_give(pool, blocks[i]);
+        }
+    }
+    block_pool_destroy(pool);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),       cmocka_unit_test(test_same_size_reuse),
         cmocka_unit_test(test_shape_change), cmocka_unit_test(test_refused_move),
         cmocka_unit_test(test_counted),      cmocka_unit_test(test_rests),
-        cmocka_unit_test(test_blocks),
+        cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
