@@ -109,7 +109,7 @@ static bool take_candidate(const struct keyspace *ks, struct evictor *v,
                            struct evict_candidate *out) {
     uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
     uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
-    bool many_new = marked * 100 > entries * POLICY_LFU_NEW_PERCENT;
+    bool many_new = marked * NEW_SHARE_UNIT > entries * new_share_of(&ks->new_share);
     struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
     struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
     return evict_pool_take(first, out) || evict_pool_take(second, out);

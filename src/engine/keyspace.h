@@ -52,6 +52,7 @@ struct keyspace {
     struct evictor *evictors; /* one a shard */
     /* In all partitions, as they were when last looked at for eviction. */
     _Atomic uint64_t entries, marked;
+    struct new_share new_share;
     struct policy_clock clock;
     struct defrag_rounds defrag;
     struct partition *partitions[];

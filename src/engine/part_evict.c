@@ -11,7 +11,6 @@
 
 enum {
     SIZE_SAMPLES = 5,      /* members of a collection that are measured */
-    CLAMP_TICKS = 192,     /* the hand goes round at least once in as many ticks */
     CLAMP_BUCKETS_MAX = 64 /* a step */
 };
 
@@ -144,6 +143,8 @@ static void count_entries(struct partition *p) {
     atomic_fetch_add_explicit(&p->ks->marked, marked - p->counted_marked, memory_order_relaxed);
     p->counted_entries = entries;
     p->counted_marked = marked;
+    new_share_add(&p->ks->new_share, &p->share_events,
+                  atomic_load_explicit(&p->ks->entries, memory_order_relaxed));
 }
 
 /* Puts the hand anywhere, so that the line it comes to is by chance. */
@@ -211,25 +212,32 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
         part_remove_expired(p, db, &key, ref);
         return;
     }
+    bool proved = !policy_lfu_is_new(table_policy(ref));
     struct entry *e = table_remove(p->db[db], &key, ref);
     if (entry_type(e) != VALUE_ABSENT) {
         part_count(&p->stats.evicted);
         part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
     }
-    ghosts_add(&p->ghosts, part_ghost_hash(db, &key));
+    ghosts_add(&p->ghosts, part_ghost_hash(db, &key), proved);
+    p->share_events.evicted[proved]++;
     part_discard(p, e);
 }
 
 /* Sees to a candidate whose turn it is: one of the lfu family may stay. */
 static bool stays(struct sampling *s, unsigned db, struct table_ref ref) {
-    struct keyspace *ks = s->p->ks;
+    struct partition *p = s->p;
     uint16_t bits = table_policy(ref);
-    uint32_t decay = atomic_load_explicit(&ks->lfu_decay, memory_order_relaxed);
-    if (!s->policy->is_lfu || !policy_lfu_stays(&bits, s->tick, decay, &s->p->rng)) {
+    if (!s->policy->is_lfu) {
         return false;
     }
-    table_set_policy(s->p->db[db], ref, bits);
+    policy_size_turn(&p->sizes, !policy_lfu_is_new(bits), policy_lfu_age(bits, s->tick));
+    uint32_t decay = atomic_load_explicit(&p->ks->lfu_decay, memory_order_relaxed);
+    int64_t ahead = policy_size_shift(&p->sizes, true, part_entry_bytes(table_entry(ref)));
+    if (!policy_lfu_stays(&bits, s->tick, ahead, decay, &p->rng)) {
+        return false;
+    }
+    table_set_policy(p->db[db], ref, bits);
     return true;
 }
 
@@ -240,8 +248,8 @@ static void tell_clock(const struct sampling *s, uint16_t bits) {
     if (!s->policy->is_lfu) {
         policy_clock_evicted(c, bits, now_s, CLOCK_SPAN);
     } else if (policy_lfu_is_new(bits)) {
-        uint64_t since = policy_lfu_since(bits, s->tick);
-        policy_clock_evicted(c, policy_clock_stamp(since), now_s, CLOCK_SPAN_NEW);
+        uint64_t age = (uint64_t)MAX(policy_lfu_age(bits, s->tick), 0);
+        policy_clock_evicted(c, policy_clock_stamp(s->tick - age), now_s, CLOCK_SPAN_NEW);
     }
 }
 
@@ -275,7 +283,7 @@ static void keep_stamps(struct partition *p, uint64_t lines) {
     static const struct policy all = {0};
     struct sampling s = sampling_of(p, part_policy(p), NULL);
     struct evict_candidate place;
-    uint64_t due = (s.tick - p->kept_tick) * lines / CLAMP_TICKS;
+    uint64_t due = (s.tick - p->kept_tick) * lines / CLOCK_HAND_TICKS;
     if (due == 0 && lines > 0) {
         return;
     }

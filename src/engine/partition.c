@@ -82,12 +82,24 @@ static inline void touch_slot(struct partition *p, unsigned db, struct table_ref
     }
 }
 
+static uint16_t lfu_bits(struct partition *p, unsigned db, const struct key *key,
+                         const struct entry *e, uint64_t tick) {
+    enum ghost ghost = ghosts_take(&p->ghosts, part_ghost_hash(db, key));
+    size_t bytes = part_entry_bytes(e);
+    bool came_back = ghost != GHOST_NONE;
+    if (came_back) {
+        p->share_events.returned[ghost == GHOST_PROVED]++;
+    }
+    policy_size_seen(&p->sizes, bytes);
+    return policy_lfu_fresh(tick, came_back, policy_size_shift(&p->sizes, came_back, bytes));
+}
+
 static struct table_ref insert(struct partition *p, unsigned db, const struct key *key,
                                struct entry *e) {
     uint64_t tick = part_clock(p, true);
     uint16_t bits = policy_clock_stamp(tick);
     if (part_policy(p)->is_lfu) {
-        bits = policy_lfu_fresh(tick, ghosts_take(&p->ghosts, part_ghost_hash(db, key)));
+        bits = lfu_bits(p, db, key, e, tick);
     }
     return table_insert(ensure_table(p, db), key, e, bits);
 }

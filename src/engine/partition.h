@@ -16,6 +16,8 @@
 #include "engine/heap.h"
 #include "engine/lock.h"
 #include "engine/mrc.h"
+#include "engine/new_share.h"
+#include "engine/policy_size.h"
 #include "engine/table.h"
 
 enum {
@@ -84,7 +86,10 @@ struct partition {
     struct table_hand hand;
     struct defrag_walk defrag;
     uint64_t counted_entries, counted_marked; /* in the keyspace's sums */
-    struct ghosts ghosts;                     /* of what was evicted; lfu family only */
+    /* Of the lfu family only. */
+    struct ghosts ghosts; /* of what was evicted */
+    struct new_share_events share_events;
+    struct policy_size sizes;
     /* What is counted for the logical clock. */
     uint32_t step, step_left; /* events until part_clock_move */
     uint32_t inserted;        /* in this step */

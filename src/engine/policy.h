@@ -50,23 +50,24 @@ uint64_t policy_lru_rank(uint16_t bits, uint64_t tick);
 
 enum {
     POLICY_LFU_NEW = 1 << 11,
-    POLICY_LFU_NEW_PERCENT = 10, /* of the entries may be new before one of them goes */
 };
 static inline bool policy_lfu_is_new(uint16_t bits) {
     return bits & POLICY_LFU_NEW;
 }
-/* Of an entry just inserted; one that was evicted a short time ago has proved itself. */
-uint16_t policy_lfu_fresh(uint64_t tick, bool came_back);
+/* Of an entry just inserted; one that was evicted a short time ago has proved itself. Its stamp
+ * lies `ahead` by so many ticks, for its size (policy_size.h). */
+uint16_t policy_lfu_fresh(uint64_t tick, bool came_back, int64_t ahead);
 uint16_t policy_lfu_touch(uint16_t bits, uint32_t log_factor, struct rng *rng);
 /* The least goes first, among the new or among the proved. */
 uint64_t policy_lfu_rank(uint16_t bits, uint64_t tick);
 /* The bits, made as old as they may get. To be called before they wrap. */
 uint16_t policy_lfu_keep(uint16_t bits, uint64_t tick);
-/* The tick a new entry was inserted at. */
-uint64_t policy_lfu_since(uint16_t bits, uint64_t tick);
-/* Its turn to go has come: does it stay, for its uses, and with which bits? It loses a use once in
- * `decay` times; never when that is 0. */
-bool policy_lfu_stays(uint16_t *bits, uint64_t tick, uint32_t decay, struct rng *rng);
+/* In ticks, since it entered its queue; less what it was ahead. */
+int64_t policy_lfu_age(uint16_t bits, uint64_t tick);
+/* Its turn to go has come: does it stay, for its uses, and with which bits? `ahead` is for its size
+ * among the proved. It loses a use once in `decay` times; never when that is 0. */
+bool policy_lfu_stays(uint16_t *bits, uint64_t tick, int64_t ahead, uint32_t decay,
+                      struct rng *rng);
 /* OBJECT FREQ: 0 new, 1 new and used, 2 to 5 proved, by the uses since it had its last turn. */
 uint32_t policy_lfu_frequency(uint16_t bits);
 uint16_t policy_lfu_bits(uint32_t frequency, uint64_t tick);

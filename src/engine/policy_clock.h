@@ -24,8 +24,9 @@
 enum {
     CLOCK_STAMPS = 4096,
     CLOCK_SPAN = 1536,
-    CLOCK_SPAN_NEW = 512, /* of a new entry, with the lfu family: policy_lfu.c */
+    CLOCK_SPAN_NEW = 256, /* of a new entry of mean size, with the lfu family: policy_lfu.c */
     CLOCK_AGE_MAX = 3400,
+    CLOCK_HAND_TICKS = 192, /* the hand that keeps stamps goes round at least once in as many */
     CLOCK_QUIET_SPAN = 768,
     CLOCK_QUIET_SPAN_NEW = 128, /* the lfu family's */
     CLOCK_COARSE_SHIFT = 7, /* a stamp younger than 1/128 of an evicted one's age is left alone */

@@ -449,6 +449,57 @@ static void test_lru_is_nearly_exact(void **state) {
 }
 
 /* What is used again and again outlives a scan ten times as large as the cache. */
+/* Asked for equally often, but in room for a third of the bytes: the small ones are there more
+ * often, and large ones still get their turn. */
+static void test_lfu_prefers_small(void **state) {
+    enum { NAMES = 900, LARGE = 1000, SMALL = 40, ROOM = NAMES / 2 * (LARGE + SMALL) / 3 };
+    static const char zeros[LARGE];
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    keyspace_set_params(ks, &(struct keyspace_params){.policy = EVICT_ALL_LFU});
+    struct rng rng = {3};
+    unsigned hits[2] = {0};
+    uint64_t held = 0, gone = 0;
+    for (unsigned i = 0; i < 30000; i++) {
+        struct text t;
+        unsigned n = (unsigned)rng_below(&rng, NAMES);
+        bool large = n % 2;
+        struct partition *p = lock_key(ks, &t, n);
+        bool hit = part_find(p, 0, &t.key, 0, FIND_TOUCH) != NULL;
+        hits[large] += hit;
+        if (!hit) {
+            part_set_string(p, 0, &t.key, slice_of(zeros, large ? LARGE : SMALL), EXPIRE_NEVER);
+            held += t.key.bytes.len + (large ? LARGE : SMALL);
+        }
+        lock_release(&p->lock);
+        while (held - gone > ROOM) {
+            assert_int_equal(keyspace_evict(ks, 0, 0, 1), 1);
+            gone = 0;
+            for (uint32_t k = 0; k < ks->partitions_count; k++) {
+                gone += atomic_load(&ks->partitions[k]->stats.evicted_bytes);
+            }
+        }
+    }
+    assert_true(hits[0] > hits[1] * 3 / 2);
+    assert_true(hits[1] > 30000 / 2 / 8);
+    keyspace_destroy(ks);
+}
+
+/* Each key is asked for some five times while a window passes over it. */
+static void test_lfu_follows_drift(void **state) {
+    enum { WINDOW = 1000, ROOM = 1400, STEP = 5, ASKED = 120000 };
+    unsigned misses[EVICT_POLICIES_COUNT] = {0};
+    for (enum evict_policy policy = EVICT_ALL_LRU; policy <= EVICT_ALL_LFU; policy++) {
+        struct keyspace *ks = keyspace_create(1, 5, NULL);
+        keyspace_set_params(ks, &(struct keyspace_params){.policy = policy});
+        struct rng rng = {3};
+        for (unsigned i = 0; i < ASKED; i++) {
+            misses[policy] += !ask(ks, i / STEP + (unsigned)rng_below(&rng, WINDOW), ROOM);
+        }
+        keyspace_destroy(ks);
+    }
+    assert_true(misses[EVICT_ALL_LFU] < misses[EVICT_ALL_LRU] * 11 / 10);
+}
+
 static void test_lfu_resists_scans(void **state) {
     enum { ROOM = 1000, HOT = 600 };
     unsigned left[EVICT_POLICIES_COUNT];
@@ -572,6 +623,8 @@ int main(void) {
         cmocka_unit_test(test_switch_policies),
         cmocka_unit_test(test_lru_is_nearly_exact),
         cmocka_unit_test(test_lfu_resists_scans),
+        cmocka_unit_test(test_lfu_prefers_small),
+        cmocka_unit_test(test_lfu_follows_drift),
         cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),

@@ -1,4 +1,5 @@
-/* The arithmetic of eviction: the logical clock, the lfu family's bits, the pool, the ghosts. */
+/* The arithmetic of eviction: the logical clock, the lfu family's bits, sizes and share
+ * of the new ones, the pool, the ghosts. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,7 +9,9 @@
 #include "base/hash.h"
 #include "engine/evict_pool.h"
 #include "engine/ghosts.h"
+#include "engine/new_share.h"
 #include "engine/policy.h"
+#include "engine/policy_size.h"
 
 static struct policy_clock clock_state;
 
@@ -79,16 +82,16 @@ static void test_lru_bits(void **state) {
 static void test_lfu_bits(void **state) {
     struct rng rng = {7};
     uint64_t tick = 1000000;
-    uint16_t bits = policy_lfu_fresh(tick, false);
+    uint16_t bits = policy_lfu_fresh(tick, false, 0);
     assert_true(policy_lfu_is_new(bits));
     assert_int_equal(policy_lfu_frequency(bits), 0);
-    assert_int_equal(policy_lfu_rank(bits, tick + 800), tick);
-    assert_int_equal(policy_lfu_since(bits, tick + 800), tick);
-    assert_false(policy_lfu_stays(&bits, tick + 10, 1, &rng));
+    assert_int_equal(policy_lfu_rank(bits, tick + 380), tick);
+    assert_int_equal(policy_lfu_age(bits, tick + 380), 380);
+    assert_false(policy_lfu_stays(&bits, tick + 10, 0, 1, &rng));
     bits = policy_lfu_touch(bits, 10, &rng);
     assert_int_equal(policy_lfu_touch(bits, 10, &rng), bits);  /* used is used */
-    assert_int_equal(policy_lfu_rank(bits, tick + 800), tick); /* and no younger for it */
-    assert_true(policy_lfu_stays(&bits, tick + 10, 1, &rng));
+    assert_int_equal(policy_lfu_rank(bits, tick + 380), tick); /* and no younger for it */
+    assert_true(policy_lfu_stays(&bits, tick + 10, 0, 1, &rng));
     assert_false(policy_lfu_is_new(bits));
     assert_int_equal(policy_lfu_frequency(bits), 2);
     for (unsigned uses = 1; uses <= 3; uses++) {
@@ -99,15 +102,15 @@ static void test_lfu_bits(void **state) {
     uint64_t older = policy_lfu_rank(bits, tick + 5000);
     uint16_t never = bits;
     for (unsigned i = 0; i < 20; i++) { /* lfu-decay-time 0 */
-        assert_true(policy_lfu_stays(&never, tick + 5000, 0, &rng));
+        assert_true(policy_lfu_stays(&never, tick + 5000, 0, 0, &rng));
     }
     for (unsigned i = 0; i < 3; i++) {
-        assert_true(policy_lfu_stays(&bits, tick + 5000, 1, &rng));
+        assert_true(policy_lfu_stays(&bits, tick + 5000, 0, 1, &rng));
     }
-    assert_false(policy_lfu_stays(&bits, tick + 5000, 1, &rng));
+    assert_false(policy_lfu_stays(&bits, tick + 5000, 0, 1, &rng));
     assert_true(policy_lfu_rank(bits, tick + 5000) > older); /* to the end of the queue */
-    assert_true(policy_lfu_is_new(policy_lfu_fresh(tick, false)));
-    assert_false(policy_lfu_is_new(policy_lfu_fresh(tick, true)));
+    assert_true(policy_lfu_is_new(policy_lfu_fresh(tick, false, 0)));
+    assert_false(policy_lfu_is_new(policy_lfu_fresh(tick, true, 0)));
     unsigned counted = 0;
     for (unsigned i = 0; i < 1000; i++) { /* a second use counts once in five times */
         bits = policy_lfu_bits(3, tick);
@@ -120,18 +123,96 @@ static void test_lfu_keeps_stamps(void **state) {
     const bool kinds[] = {false, true};
     for (unsigned k = 0; k < 2; k++) {
         uint64_t tick = 1 << 20, rank = 0;
-        uint16_t bits = policy_lfu_fresh(tick, kinds[k]);
+        uint16_t bits = policy_lfu_fresh(tick, kinds[k], 0);
         for (unsigned i = 0; i < 3000; i++) {
             tick += kinds[k] ? 1000 : 60;
             bits = policy_lfu_keep(bits, tick);
-            uint64_t now = kinds[k] ? policy_lfu_rank(policy_lfu_fresh(tick, true), tick)
-                                    : policy_lfu_rank(policy_lfu_fresh(tick, false), tick);
+            uint64_t now = kinds[k] ? policy_lfu_rank(policy_lfu_fresh(tick, true, 0), tick)
+                                    : policy_lfu_rank(policy_lfu_fresh(tick, false, 0), tick);
             assert_true(policy_lfu_rank(bits, tick) >= rank); /* never younger than it looked */
-            assert_true(i < 30 || now - policy_lfu_rank(bits, tick) > 400);
+            assert_true(i < 30 || now - policy_lfu_rank(bits, tick) > 250);
             assert_int_equal(policy_lfu_is_new(bits), !kinds[k]);
             rank = policy_lfu_rank(bits, tick);
         }
     }
+}
+
+/* What is ahead looks younger, what is back looks older, both within the bits' range. */
+static void test_lfu_ahead(void **state) {
+    const int64_t aheads[] = {-10000000, -250, -64, 0, 64, 300, 10000000};
+    for (unsigned proved = 0; proved < 2; proved++) {
+        for (uint64_t tick = 1 << 20; tick < (1 << 20) + 40000; tick += 64) {
+            for (unsigned i = 0; i + 1 < sizeof aheads / sizeof *aheads; i++) {
+                uint16_t older = policy_lfu_fresh(tick, proved, aheads[i]);
+                uint16_t younger = policy_lfu_fresh(tick, proved, aheads[i + 1]);
+                assert_true(policy_lfu_rank(older, tick) <= policy_lfu_rank(younger, tick));
+                uint64_t later = tick + 64;
+                assert_true(policy_lfu_rank(older, later) <= policy_lfu_rank(younger, later));
+                assert_true(policy_lfu_age(older, tick) > policy_lfu_age(younger, tick) ||
+                            (proved && aheads[i + 1] - aheads[i] < 64));
+                assert_int_equal(policy_lfu_keep(younger, tick), younger);
+                assert_int_equal(policy_lfu_is_new(older), !proved);
+            }
+        }
+    }
+    struct rng rng = {7};
+    uint16_t bits = policy_lfu_bits(3, 1 << 20);
+    assert_true(policy_lfu_stays(&bits, 1 << 20, 6400, 1, &rng));
+    assert_int_equal(policy_lfu_age(bits, 1 << 20), -6400);
+    assert_int_equal(policy_lfu_frequency(bits), 2);
+}
+
+static void test_size_shift(void **state) {
+    struct policy_size equal = {0};
+    for (unsigned i = 0; i < 5000; i++) {
+        policy_size_seen(&equal, 177);
+        policy_size_turn(&equal, i % 2, i % 2 ? 6400 : 256);
+        assert_int_equal(policy_size_shift(&equal, i % 2, 177), 0);
+    }
+    assert_in_range(policy_size_shift(&equal, false, 177 / 4), 240, 270);   /* twice as long */
+    assert_in_range(-policy_size_shift(&equal, false, 177 * 4), 120, 135);  /* half as long */
+    assert_in_range(policy_size_shift(&equal, true, 177 / 16), 6000, 6500); /* less for proved */
+    assert_in_range(-policy_size_shift(&equal, true, 177 * 16), 3000, 3250);
+    assert_int_equal(policy_size_shift(&equal, false, 1), 512); /* at most three rounds */
+    int64_t last = INT64_MAX;
+    for (size_t bytes = 1; bytes < (size_t)1 << 40; bytes += bytes / 8 + 1) {
+        int64_t shift = policy_size_shift(&equal, false, bytes);
+        assert_true(shift <= last && shift >= -192);
+        last = shift;
+    }
+    for (unsigned i = 0; i < 1000; i++) { /* a few that are huge do not move the mean far */
+        policy_size_seen(&equal, i % 100 ? 177 : 1 << 20);
+    }
+    assert_in_range(-policy_size_shift(&equal, false, 177) + 100, 70, 100);
+    struct policy_size none = {0}; /* nothing was evicted yet */
+    policy_size_seen(&none, 100);
+    assert_int_equal(policy_size_shift(&none, false, 1000000), 0);
+}
+
+/* Rounds of evictions and returns in thousandths of them. */
+static uint32_t share_after(struct new_share *s, unsigned new_rate, unsigned proved_rate,
+                            unsigned rounds) {
+    enum { ENTRIES = 8000 };
+    for (unsigned i = 0; i < rounds; i++) {
+        struct new_share_events events = {{1000, 1000}, {new_rate, proved_rate}};
+        new_share_add(s, &events, ENTRIES);
+        assert_int_equal(events.evicted[0] + events.returned[1], 0);
+    }
+    return new_share_of(s);
+}
+
+static void test_new_share(void **state) {
+    struct new_share s = {0};
+    assert_int_equal(new_share_of(&s), NEW_SHARE_MIN);
+    assert_int_equal(share_after(&s, 500, 450, 50), NEW_SHARE_MIN); /* as in a skewed set */
+    assert_int_equal(share_after(&s, 800, 50, 200), NEW_SHARE_MAX); /* drifts */
+    assert_int_equal(share_after(&s, 400, 400, 200), NEW_SHARE_MIN);
+    struct new_share_events none_proved = {{100000, 0}, {20000, 0}};
+    new_share_add(&s, &none_proved, 8000); /* nothing known of the proved */
+    assert_int_equal(new_share_of(&s), NEW_SHARE_MIN);
+    struct new_share_events few = {{NEW_SHARE_BATCH - 1, 0}, {5, 0}};
+    new_share_add(&s, &few, 8000);
+    assert_int_equal(few.returned[0], 5); /* kept until they are a batch */
 }
 
 static void test_pool(void **state) {
@@ -168,31 +249,31 @@ static uint64_t hash_of(uint64_t n) {
 static void test_ghosts(void **state) {
     enum { ENTRIES = 10000 };
     struct ghosts g = {0};
-    ghosts_add(&g, hash_of(1)); /* no room: forgotten */
-    assert_false(ghosts_take(&g, hash_of(1)));
+    ghosts_add(&g, hash_of(1), false); /* no room: forgotten */
+    assert_int_equal(ghosts_take(&g, hash_of(1)), GHOST_NONE);
     ghosts_fit(&g, ENTRIES);
     assert_true(g.count * sizeof *g.sets <= ENTRIES * 3 / 2);
     for (uint64_t n = 0; n < ENTRIES / 2; n++) {
-        ghosts_add(&g, hash_of(n));
+        ghosts_add(&g, hash_of(n), n % 2);
     }
     ghosts_fit(&g, ENTRIES + ENTRIES / 100);
     unsigned known = 0, mistaken = 0, again = 0;
     for (uint64_t n = 0; n < ENTRIES / 2; n++) {
-        mistaken += ghosts_take(&g, hash_of(n + 1000000));
+        mistaken += ghosts_take(&g, hash_of(n + 1000000)) != GHOST_NONE;
     }
     for (uint64_t n = 0; n < ENTRIES / 2; n++) {
-        known += ghosts_take(&g, hash_of(n));
-        again += ghosts_take(&g, hash_of(n));
+        known += ghosts_take(&g, hash_of(n)) == (n % 2 ? GHOST_PROVED : GHOST_NEW);
+        again += ghosts_take(&g, hash_of(n)) != GHOST_NONE;
     }
     assert_true(mistaken < ENTRIES / 2 / 25);
     assert_true(known > ENTRIES / 2 * 95 / 100);
     assert_true(again < ENTRIES / 2 / 25);
     for (uint64_t n = 0; n < 5 * ENTRIES; n++) {
-        ghosts_add(&g, hash_of(n));
+        ghosts_add(&g, hash_of(n), n % 2);
     }
     unsigned old = 0;
     for (uint64_t n = 0; n < ENTRIES; n++) {
-        old += ghosts_take(&g, hash_of(n));
+        old += ghosts_take(&g, hash_of(n)) != GHOST_NONE;
     }
     assert_true(old < ENTRIES / 20); /* others came in their place */
     ghosts_fit(&g, 10);
@@ -206,7 +287,8 @@ int main(void) {
         cmocka_unit_test(test_clock_pace),       cmocka_unit_test(test_clock_seconds),
         cmocka_unit_test(test_lru_bits),         cmocka_unit_test(test_lfu_bits),
         cmocka_unit_test(test_lfu_keeps_stamps), cmocka_unit_test(test_pool),
-        cmocka_unit_test(test_ghosts),
+        cmocka_unit_test(test_lfu_ahead),        cmocka_unit_test(test_size_shift),
+        cmocka_unit_test(test_new_share),        cmocka_unit_test(test_ghosts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
