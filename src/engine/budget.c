@@ -19,7 +19,7 @@ enum {
     RESIDENT_PERCENT = 3, /* above maxmemory */
     MEASURES_A_PURGE = 2, /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
-    SMALL_DIVISOR = 32,
+    SMALL_DIVISOR = 16,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
     EVICT_MAX = 16 * 1024,
