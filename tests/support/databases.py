@@ -86,7 +86,11 @@ class MariaDB:
             self.USER, password or self.URL_PASSWORD, self.port, database)
 
     def signal(self, number):
+        """SIGSTOP is over when all its threads stand: one that still runs may answer."""
         self.process.send_signal(number)
+        if number == signal.SIGSTOP:
+            _, status = os.waitpid(self.process.pid, os.WUNTRACED)
+            assert os.WIFSTOPPED(status), status
 
     def kill(self):
         self.process.kill()
