@@ -16,9 +16,12 @@
 #include "engine/partition_internal.h"
 
 enum {
-    RESIDENT_PERCENT = 3, /* above maxmemory */
+    COMPACT_PERMILLE = 15, /* resident memory above maxmemory: holes are closed */
+    EVICT_PERMILLE = 30,   /* ... something goes */
+    HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2, /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
+    NEAR_DIVISOR = 8,
     SMALL_DIVISOR = 16,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
@@ -30,7 +33,9 @@ enum {
     SLACK_DIVISOR = 64,
     DRAIN_STEP_COST = 16,    /* evictions that a step of the drain counts for */
     COMPACT_PERCENT_MIN = 2, /* of holes */
-    COMPACT_MOVES = 64,      /* a batch; twice as many for each percent above, up to 2^HASTE_MAX */
+    COMPACT_MOVES = 32,      /* a batch, and ... */
+    COMPACT_A_COMMAND = 8,
+    COMPACT_HASTE_PERMILLE = 5, /* twice as many for each above, up to 2^HASTE_MAX */
     COMPACT_HASTE_MAX = 4,
     COMPACT_TRIES = 4, /* partitions looked at */
 };
@@ -39,54 +44,103 @@ static uint64_t load(const _Atomic uint64_t *value) {
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
-/* Used bytes, and with the holes. */
-static uint64_t footprint(const struct keyspace *ks, uint64_t *used) {
+struct memory { /* bytes; the picture is above */
+    uint64_t used, holes, overhead;
+};
+
+static struct memory memory_of(const struct keyspace *ks) {
     int64_t counted;
-    *used = (uint64_t)mem_used_and_counted(&counted);
+    uint64_t used = (uint64_t)mem_used_and_counted(&counted);
     uint64_t blocks = block_pool_used_bytes(ks->blocks);
-    return *used + (blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0);
+    return (struct memory){.used = used,
+                           .holes = blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0,
+                           .overhead = load(&ks->overhead_bytes)};
 }
 
-/* The blocks that the partitions' heaps are filling are not memory well used, nor is the program's
- * own; neither can be evicted, so with a small maxmemory only what is used counts. */
+static uint64_t resident_of(const struct memory *m) {
+    return m->used + m->holes + m->overhead;
+}
+
+static uint64_t above(uint64_t bytes, uint64_t limit) {
+    return bytes > limit ? bytes - limit : 0;
+}
+
+static uint64_t with_permille(uint64_t max, uint64_t permille) {
+    return max + max / 1000 * permille;
+}
+
+/* The blocks that the partitions' heaps are filling. */
+static uint64_t filling_bytes(const struct keyspace *ks) {
+    return (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
+}
+
+/* The blocks being filled are not memory well used, nor is the program's own; neither can be
+ * evicted, so with a small maxmemory only what is used counts. */
 static bool is_small(const struct keyspace *ks, uint64_t max) {
-    return max / SMALL_DIVISOR < (uint64_t)ks->partitions_count * HEAPS_A_PARTITION * BLOCK_BYTES;
+    return max / SMALL_DIVISOR < filling_bytes(ks);
+}
+
+/* Holes that compaction is going to close: evicting for them would only make more. */
+static uint64_t closing_bytes(const struct keyspace *ks, const struct memory *m) {
+    if (atomic_load_explicit(&ks->compact_stuck, memory_order_relaxed)) {
+        return 0;
+    }
+    return above(m->holes, m->used / HOLES_DIVISOR + filling_bytes(ks) / 2);
 }
 
 /* Bytes above the budget; 0 = within it. */
 static uint64_t excess(const struct keyspace *ks) {
-    uint64_t max = load(&ks->maxmemory_bytes), used;
+    uint64_t max = load(&ks->maxmemory_bytes);
     if (max == 0) {
         return 0;
     }
-    uint64_t resident = footprint(ks, &used) + load(&ks->overhead_bytes);
-    uint64_t most = max + max / 100 * RESIDENT_PERCENT, by_used = used > max ? used - max : 0;
-    uint64_t by_resident = resident > most && !is_small(ks, max) ? resident - most : 0;
-    return MAX(by_used, by_resident);
+    struct memory m = memory_of(ks);
+    uint64_t by_used = above(m.used, max);
+    if (is_small(ks, max)) {
+        return by_used;
+    }
+    uint64_t resident = resident_of(&m) - closing_bytes(ks, &m);
+    return MAX(by_used, above(resident, with_permille(max, EVICT_PERMILLE)));
+}
+
+/* Bytes above what compaction begins at; 0 = it need not. */
+static uint64_t loose_bytes(const struct keyspace *ks) {
+    uint64_t max = load(&ks->maxmemory_bytes);
+    if (max == 0) {
+        return 0;
+    }
+    struct memory m = memory_of(ks);
+    return is_small(ks, max) ? above(m.used + m.holes, max)
+                             : above(resident_of(&m), with_permille(max, COMPACT_PERMILLE));
 }
 
 bool keyspace_is_full(const struct keyspace *ks) {
-    return excess(ks) > 0;
+    uint64_t max = load(&ks->maxmemory_bytes);
+    struct memory m = memory_of(ks);
+    return max && (m.used > max || (!is_small(ks, max) &&
+                                    resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
 }
 
 void budget_changed(struct keyspace *ks) {
     atomic_store_explicit(&ks->allowed_bytes, excess(ks), memory_order_relaxed);
 }
 
-void keyspace_measure(struct keyspace *ks) {
+bool keyspace_measure(struct keyspace *ks) {
     if (!mem_resident_is_telling()) {
-        return;
+        return false;
     }
     mem_decay();
-    uint64_t max = load(&ks->maxmemory_bytes), used;
-    uint64_t known = footprint(ks, &used), resident = mem_resident_bytes();
-    if (max && resident > MAX(known, max) + max / 100 && ++ks->measures % MEASURES_A_PURGE == 0) {
+    uint64_t max = load(&ks->maxmemory_bytes), resident = mem_resident_bytes();
+    struct memory m = memory_of(ks);
+    if (max && resident > MAX(m.used + m.holes, max) + max / 100 &&
+        ++ks->measures % MEASURES_A_PURGE == 0) {
         mem_purge();
-        known = footprint(ks, &used);
         resident = mem_resident_bytes();
+        m = memory_of(ks);
     }
-    atomic_store_explicit(&ks->overhead_bytes, resident > known ? resident - known : 0,
+    atomic_store_explicit(&ks->overhead_bytes, above(resident, m.used + m.holes),
                           memory_order_relaxed);
+    return max && resident > max - max / NEAR_DIVISOR;
 }
 
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
@@ -182,29 +236,33 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
     return freed_count;
 }
 
-uint32_t keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    return shrink(ks, shard, now_ms, limit, 0);
-}
-
 /* --- before a batch --- */
 
-/* Holes are worth closing when they, and not objects, are what is above the limit. */
-static void compact(struct keyspace *ks, uint32_t shard) {
-    uint64_t max = load(&ks->maxmemory_bytes), used, known = footprint(ks, &used);
-    if (known <= max) {
-        return;
+/* Closes holes while they, and not objects, take memory above its limit, the faster the further.
+ * True when something moved. */
+static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands) {
+    uint64_t loose = loose_bytes(ks), max = load(&ks->maxmemory_bytes);
+    if (loose == 0) {
+        return false;
     }
-    uint64_t percent_above = MIN((known - max) * 100 / max, (uint64_t)COMPACT_HASTE_MAX);
+    uint64_t haste = MIN(loose * 1000 / max / COMPACT_HASTE_PERMILLE, (uint64_t)COMPACT_HASTE_MAX);
+    uint32_t limit = (COMPACT_MOVES + COMPACT_A_COMMAND * commands) << haste;
     struct evictor *v = &ks->evictors[shard];
     for (unsigned i = 0; i < COMPACT_TRIES; i++) {
         struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
         lock_take(&p->lock);
-        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, COMPACT_MOVES << percent_above);
+        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
         lock_release(&p->lock);
+        v->compact_barren = moved ? 0 : v->compact_barren + 1;
         if (moved) {
-            return;
+            break;
         }
     }
+    bool stuck = v->compact_barren >= ks->partitions_count;
+    if (stuck != atomic_load_explicit(&ks->compact_stuck, memory_order_relaxed)) {
+        atomic_store_explicit(&ks->compact_stuck, stuck, memory_order_relaxed);
+    }
+    return v->compact_barren == 0;
 }
 
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands) {
@@ -212,7 +270,7 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
     if (max == 0) {
         return true;
     }
-    compact(ks, shard);
+    compact(ks, shard, commands);
     if (excess(ks) == 0) {
         return true;
     }
@@ -227,6 +285,11 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
     return left == 0 || (evicts && used < max + allowed + (freed ? slack : 0));
+}
+
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    bool moved = compact(ks, shard, limit);
+    return shrink(ks, shard, now_ms, limit, 0) > 0 || moved;
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

@@ -44,6 +44,7 @@ struct keyspace {
     _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
     _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
     uint32_t measures;               /* above the limit, so far */
+    _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
     _Atomic bool estimate;
     _Atomic uint32_t compact_percent;
@@ -130,20 +131,21 @@ bool keyspace_defrag_judge(struct keyspace *ks, int64_t now_ms, const struct mem
 void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 
 /* The memory budget (budget.c). `shard` is the caller's; locks are taken inside. */
-/* Memory is above maxmemory, or resident memory above it by some per cent. */
+/* Memory is above maxmemory, or resident memory above it by some per cent: something is to go, or
+ * to be compacted. */
 bool keyspace_is_full(const struct keyspace *ks);
-/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn. Returns
- * how many: 0 when there was nothing to free. */
-uint32_t keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
+/* While that is so: frees or evicts at most `limit` entries, from all partitions in turn, and does
+ * a step of compaction. False when there was nothing to free and nothing to move. */
+bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 /* The same before a batch of `commands`, and a step of compaction where holes take memory above
  * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
  * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
  * it comes down after maxmemory was lowered, as long as eviction is faster than growth. */
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
- * that is above the limit. Some ten microseconds, or a hundred; by one thread, some times a
- * second. */
-void keyspace_measure(struct keyspace *ks);
+ * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no
+ * client; some times a second, more often while it is true: memory is near the limit. */
+bool keyspace_measure(struct keyspace *ks);
 /* The allocator's figures with the heaps' added: live objects are allocated, blocks active. */
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out);
 /* Evicts up to `limit` entries of the least worth, whatever maxmemory says, and returns how many

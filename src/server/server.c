@@ -1,8 +1,9 @@
 /* Start, wait, stop. The main thread makes everything, starts the shards, then samples every
- * SAMPLER_PERIOD_MS until a signal or SHUTDOWN comes; it serves no client. What it makes it unmakes
- * in reverse: shards stopped and joined, then the store, the group, the keyspace.
+ * SAMPLER_PERIOD_MS and watches memory until a signal or SHUTDOWN comes; it serves no client. What
+ * it makes it unmakes in reverse: shards stopped and joined, then the store, the group, the
+ * keyspace.
  *
- *     configure -> listeners -> database -> shards -> Ready -> [sample]* -> stop
+ *     configure -> listeners -> database -> shards -> Ready -> [sample, watch]* -> stop
  *
  * 1. SIGTERM, SIGINT are blocked in every thread and read from a signalfd; SIGPIPE, SIGHUP ignored.
  * 2. Nothing is served before all of it works: what connects during the checks waits in the
@@ -29,6 +30,7 @@
 #include "server/limits.h"
 #include "server/listeners.h"
 #include "server/log_level.h"
+#include "server/memory_watch.h"
 #include "server/settings.h"
 
 enum { EXIT_OK = 0, EXIT_START_FAILED = 1 };
@@ -226,8 +228,8 @@ static bool start(struct server *s) {
     return write_pidfile(s);
 }
 
-static void sample(struct server *s, uint32_t round) {
-    if (round % SERVER_LIMIT_PERIOD_SAMPLES == 0) {
+static void sample(struct server *s) {
+    if (++s->samples % SERVER_LIMIT_PERIOD_SAMPLES == 0) {
         admin_refresh_memory(s);
     }
     struct totals t;
@@ -242,8 +244,16 @@ static void sample(struct server *s, uint32_t round) {
 static void wait_for_end(struct server *s, int signals_fd) {
     struct pollfd fds[] = {{.fd = signals_fd, .events = POLLIN},
                            {.fd = s->stop_fd, .events = POLLIN}};
-    for (uint32_t round = 1;; round++) {
-        int ready = poll(fds, ARRAY_COUNT(fds), SAMPLER_PERIOD_MS);
+    struct memory_watch watch = {0};
+    int64_t sample_us = 0;
+    for (;;) {
+        int64_t now_us = clock_mono_us(), next_us = memory_watch_run(&watch, s->ks, now_us);
+        if (now_us >= sample_us) {
+            sample(s);
+            sample_us = now_us + SAMPLER_PERIOD_MS * 1000;
+        }
+        int64_t wait_us = MIN(next_us, sample_us) - clock_mono_us();
+        int ready = poll(fds, ARRAY_COUNT(fds), (int)MAX(wait_us / 1000 + 1, 0));
         if (ready > 0 && fds[1].revents) {
             return;
         }
@@ -253,7 +263,6 @@ static void wait_for_end(struct server *s, int signals_fd) {
                         got.ssi_signo == SIGINT ? "SIGINT" : "SIGTERM");
             return;
         }
-        sample(s, round);
     }
 }
 

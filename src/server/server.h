@@ -31,6 +31,7 @@ struct server {
     int stop_fd; /* eventfd: SHUTDOWN asks the main thread to stop */
     _Atomic bool stop_now;
     struct sampler sampler;
+    uint32_t samples; /* taken so far: the main thread's */
     pthread_mutex_t base_lock;
     struct totals_base base; /* (base_lock) what CONFIG RESETSTAT takes off */
     /* Written before the shards start: */

@@ -12,21 +12,20 @@
  *   EXPIRE_HOT_PERCENT   for partitions where much is due (many entries with the same time);
  *   EXPIRE_IDLE_PERCENT  for those when no client sent anything for a while.
  *
+ * Compaction and defragmentation have their own share, active-defrag-cycle-max.
+ *
  * 1. A round of the loop spends about MAINTAIN_ROUND_US here, plus one step: at most two groups of
- *    the sweep, or 128 removals and a group, and a step of the drain.
+ *    the sweep, or 128 removals and a group, a step of the drain, and one of compaction (a block at
+ *    most) or of defragmentation.
  * 2. When time runs out in a turn, the next one begins behind the partition that had it last. */
 #include "base/clock.h"
-#include "base/mem.h"
 #include "shard/session.h"
 
 enum {
     MAINTAIN_PERIOD_US = 100 * 1000,
     MAINTAIN_ROUND_US = 50,
-    MEASURE_US = 100 * 1000,
-    MEASURE_NEAR_US = 5 * 1000,
     COMPACT_STEP_MOVES = 128,
     DEFRAG_STEP = 128, /* entries and values looked at */
-    JUDGE_US = 1000 * 1000,
     MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
     EXPIRE_PERCENT = 5,
     EXPIRE_HOT_PERCENT = 25,
@@ -51,27 +50,7 @@ static void on_turns(struct timer *t, void *arg) {
     timers_set(&sh->timers, t, sh->env.now_us + period_us);
 }
 
-/* Often while memory is near its limit. */
-static void on_measure(struct timer *t, void *arg) {
-    struct shard *sh = arg;
-    uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
-    bool near = max && (uint64_t)mem_used_bytes() > max / 8 * 7;
-    keyspace_measure(sh->env.ks);
-    if (sh->env.now_us >= sh->maintenance.judge_us &&
-        sh->env.settings->keyspace.compact_percent > 0) {
-        struct mem_stats stats;
-        mem_stats_read(&stats);
-        keyspace_defrag_judge(sh->env.ks, sh->env.now_ms, &stats);
-        sh->maintenance.judge_us = sh->env.now_us + JUDGE_US;
-    }
-    timers_set(&sh->timers, t, sh->env.now_us + (near ? MEASURE_NEAR_US : MEASURE_US));
-}
-
 void maintain_start(struct shard *sh) {
-    if (sh->index == 0) {
-        sh->maintenance.measure.fire = on_measure;
-        on_measure(&sh->maintenance.measure, sh);
-    }
     sh->maintenance.timer.fire = on_turns;
     on_turns(&sh->maintenance.timer, sh);
 }
@@ -131,12 +110,12 @@ static bool step(struct shard *sh, struct partition *p, bool sweeps) {
     m->begun = true;
     bool sweep = sweeps && p->pace.left > 0 && has_time(sh, p);
     bool more = part_maintain(p, sh->env.now_ms, sweep ? MAINTAIN_SLOTS : 0);
-    more = compact(sh, p) || more;
     if (sweep) {
         uint64_t spent = clock_ticks() - before;
         m->spent_ticks += spent;
         stat_add(&sh->stats.expire_ticks, spent);
     }
+    more = compact(sh, p) || more;
     if (sweeps && p->pace.left > 0) {
         if (has_time(sh, p)) {
             return true;
@@ -171,6 +150,6 @@ void maintain_run(struct shard *sh) {
 }
 
 void maintain_evict(struct shard *sh) {
-    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_ROUND_MAX) > 0 &&
+    sh->evicting = keyspace_shrink(sh->env.ks, sh->index, sh->env.now_ms, EVICT_A_ROUND_MAX) &&
                    keyspace_is_full(sh->env.ks);
 }

@@ -118,8 +118,6 @@ struct maintenance {          /* maintain.c */
     bool fast, capped;        /* in this turn: some partition wants the next soon; time ran out */
     uint64_t turn_ticks, span_ticks, spent_ticks; /* began; since the one before; by the sweep */
     uint64_t compact_ticks;   /* spent by compaction and defragmentation in this turn */
-    int64_t judge_us;         /* when the allocator is looked at next; shard 0's */
-    struct timer measure;     /* of resident memory; the first shard's */
     int64_t received_us;      /* when a client last sent something */
 };
 

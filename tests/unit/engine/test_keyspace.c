@@ -273,47 +273,6 @@ static void test_evict_expired_first(void **state) {
     keyspace_destroy(ks);
 }
 
-static void test_make_room(void **state) {
-    mem_thread_register();
-    struct keyspace *ks = keyspace_create(2, 5, NULL);
-    uint64_t before = (uint64_t)mem_used_bytes();
-    for (unsigned n = 0; n < KEYS; n++) {
-        set(ks, 0, n, EXPIRE_NEVER);
-    }
-    uint64_t filled = (uint64_t)mem_used_bytes();
-    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
-    assert_true(keyspace_make_room(ks, 0, 1, 100)); /* no limit */
-    params.maxmemory_bytes = filled - (filled - before) / 4;
-    params.policy = EVICT_NONE;
-    keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 1, 100));
-    params.policy = EVICT_VOLATILE_TTL; /* there are none */
-    keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 1, 100));
-    params.policy = EVICT_ALL_RANDOM;
-    keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* a bounded step on the way down */
-    assert_true(keyspace_is_full(ks));
-    uint64_t keys, with_expiry;
-    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
-    assert_int_equal(keys, KEYS - 64 - 4 * 10);
-    assert_true(keyspace_make_room(ks, 0, 1, KEYS));
-    assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
-    for (uint32_t i = 0; i < ks->partitions_count; i++) {
-        assert_true(ks->partitions[i]->stats.evicted > 0); /* whoever owns it */
-    }
-    params.maxmemory_bytes = 1; /* can't be reached: ends when nothing is left */
-    keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 2 * KEYS));
-    assert_false(keyspace_make_room(ks, 0, 1, 2 * KEYS));
-    for (uint32_t i = 0; i < ks->partitions_count; i++) {
-        struct table *t = ks->partitions[i]->db[0];
-        assert_int_equal(table_count(t), 0);
-    }
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
 static void test_evict_whatever_the_limit(void **state) {
     struct keyspace *ks = keyspace_create(2, 5, NULL);
     for (unsigned n = 0; n < KEYS; n++) {
@@ -337,38 +296,6 @@ static void test_evict_whatever_the_limit(void **state) {
     assert_int_equal(rest, KEYS - 7);
     assert_int_equal(keyspace_evict(ks, 1, 1, 1), 0);
     keyspace_destroy(ks);
-}
-
-/* After maxmemory was lowered commands that grow are let through only while memory comes down. */
-static void test_make_room_comes_down(void **state) {
-    mem_thread_register();
-    struct keyspace *ks = keyspace_create(1, 5, NULL);
-    uint64_t before = 0;
-    for (unsigned n = 0; n < KEYS; n++) {
-        before = n == KEYS / 8 ? (uint64_t)mem_used_bytes() : before; /* tables, samples are there */
-        set(ks, 0, n, EXPIRE_NEVER);
-    }
-    uint64_t used = (uint64_t)mem_used_bytes();
-    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
-                                     .maxmemory_bytes = used - (used - before) / 2};
-    keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 10));
-    void *growth = mem_alloc((used - before) / 16);
-    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* eviction keeps up */
-    mem_free(growth);
-    assert_true(keyspace_make_room(ks, 0, 1, 10));
-    unsigned steps = 0;
-    while (keyspace_is_full(ks)) {
-        assert_true(keyspace_shrink(ks, 0, 1, 10));
-        steps++;
-    }
-    assert_in_range(steps, KEYS / 80, KEYS / 10);
-    assert_int_equal(keyspace_shrink(ks, 0, 1, 10), 0); /* there is room */
-    growth = mem_alloc((size_t)mem_used_bytes() * 2);
-    assert_false(keyspace_make_room(ks, 0, 1, 10)); /* all keys are less than that */
-    mem_free(growth);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
 }
 
 static uint64_t keys_of(struct keyspace *ks) {
@@ -522,28 +449,6 @@ static void test_lfu_resists_scans(void **state) {
     assert_true(left[EVICT_ALL_LFU] > HOT * 9 / 10);
 }
 
-/* FLUSHALL's memory comes back before anything alive is evicted. */
-static void test_make_room_drains(void **state) {
-    mem_thread_register();
-    struct keyspace *ks = keyspace_create(1, 5, NULL);
-    for (unsigned n = 0; n < KEYS; n++) {
-        set(ks, 1, n, EXPIRE_NEVER);
-    }
-    set(ks, 0, 1, EXPIRE_NEVER);
-    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
-    params.maxmemory_bytes = (uint64_t)mem_used_bytes() - 10000;
-    keyspace_set_params(ks, &params);
-    for (uint32_t i = 0; i < ks->partitions_count; i++) {
-        lock_take(&ks->partitions[i]->lock);
-        part_flush(ks->partitions[i], 1);
-        lock_release(&ks->partitions[i]->lock);
-    }
-    assert_true(keyspace_make_room(ks, 0, 1, 100));
-    assert_true(there(ks, 0, 1, 0));
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
 /* Threads over the whole keyspace at once: the thread sanitizer's test. Each worker owns
  * its keys. */
 enum { WORKERS = 3, WORKER_KEYS = 600, WORKER_STEPS = 12000 };
@@ -618,15 +523,12 @@ int main(void) {
         cmocka_unit_test(test_count_swap_random),
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_evict_expired_first),
-        cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_evict_whatever_the_limit),
         cmocka_unit_test(test_switch_policies),
         cmocka_unit_test(test_lru_is_nearly_exact),
         cmocka_unit_test(test_lfu_resists_scans),
         cmocka_unit_test(test_lfu_prefers_small),
         cmocka_unit_test(test_lfu_follows_drift),
-        cmocka_unit_test(test_make_room_comes_down),
-        cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

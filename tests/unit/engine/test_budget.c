@@ -1,0 +1,225 @@
+/* The memory budget: what make_room and shrink evict and compact, and when they refuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "base/assert.h"
+#include "base/mem.h"
+#include "engine/keyspace.h"
+
+enum { KEYS = 8000, MB = 1024 * 1024, VALUE_MAX = 16 * 1024 };
+
+static void set_bytes(struct keyspace *ks, unsigned db, unsigned n, size_t len) {
+    static const char bytes[VALUE_MAX];
+    char name[256];
+    int name_len = snprintf(name, sizeof name, "key:%u", n);
+    struct key key = keyspace_key(ks, slice_of(name, (size_t)name_len));
+    struct partition *p = keyspace_partition(ks, key.hash);
+    lock_take(&p->lock);
+    part_set_string(p, db, &key, slice_of(bytes, len), EXPIRE_NEVER);
+    lock_release(&p->lock);
+}
+
+static void set(struct keyspace *ks, unsigned db, unsigned n) {
+    set_bytes(ks, db, n, 39);
+}
+
+static void test_make_room(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    uint64_t before = (uint64_t)mem_used_bytes();
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n);
+    }
+    uint64_t filled = (uint64_t)mem_used_bytes();
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    assert_true(keyspace_make_room(ks, 0, 1, 100)); /* no limit */
+    params.maxmemory_bytes = filled - (filled - before) / 4;
+    params.policy = EVICT_NONE;
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
+    params.policy = EVICT_VOLATILE_TTL; /* there are none */
+    keyspace_set_params(ks, &params);
+    assert_false(keyspace_make_room(ks, 0, 1, 100));
+    params.policy = EVICT_ALL_RANDOM;
+    keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* a bounded step on the way down */
+    assert_true(keyspace_is_full(ks));
+    uint64_t keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    assert_int_equal(keys, KEYS - 64 - 4 * 10);
+    assert_true(keyspace_make_room(ks, 0, 1, KEYS));
+    assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        assert_true(ks->partitions[i]->stats.evicted > 0); /* whoever owns it */
+    }
+    params.maxmemory_bytes = 1; /* can't be reached: ends when nothing is left */
+    keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 0, 1, 2 * KEYS));
+    assert_false(keyspace_make_room(ks, 0, 1, 2 * KEYS));
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct table *t = ks->partitions[i]->db[0];
+        assert_int_equal(table_count(t), 0);
+    }
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* After maxmemory was lowered commands that grow are let through only while memory comes down. */
+static void test_make_room_comes_down(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    uint64_t before = 0;
+    for (unsigned n = 0; n < KEYS; n++) {
+        before = n == KEYS / 8 ? (uint64_t)mem_used_bytes() : before; /* tables, samples are there */
+        set(ks, 0, n);
+    }
+    uint64_t used = (uint64_t)mem_used_bytes();
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                     .maxmemory_bytes = used - (used - before) / 2};
+    keyspace_set_params(ks, &params);
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    void *growth = mem_alloc((used - before) / 16);
+    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* eviction keeps up */
+    mem_free(growth);
+    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    unsigned steps = 0;
+    while (keyspace_is_full(ks)) {
+        assert_true(keyspace_shrink(ks, 0, 1, 10));
+        steps++;
+    }
+    assert_in_range(steps, KEYS / 80, KEYS / 10);
+    assert_int_equal(keyspace_shrink(ks, 0, 1, 10), 0); /* there is room */
+    growth = mem_alloc((size_t)mem_used_bytes() * 2);
+    assert_false(keyspace_make_room(ks, 0, 1, 10)); /* all keys are less than that */
+    mem_free(growth);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* FLUSHALL's memory comes back before anything alive is evicted. */
+static void test_make_room_drains(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 1, n);
+    }
+    set(ks, 0, 1);
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    params.maxmemory_bytes = (uint64_t)mem_used_bytes() - 10000;
+    keyspace_set_params(ks, &params);
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        lock_take(&ks->partitions[i]->lock);
+        part_flush(ks->partitions[i], 1);
+        lock_release(&ks->partitions[i]->lock);
+    }
+    assert_true(keyspace_make_room(ks, 0, 1, 100));
+    uint64_t keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+    assert_int_equal(keys, 1);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* --- resident memory --- */
+
+enum { BUDGET = 24 * MB, TIMES_MAX = 100 * 1000 };
+
+static struct keyspace *limited(enum evict_policy policy) {
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    struct keyspace_params params = {.policy = policy,
+                                     .maxmemory_bytes = BUDGET + (uint64_t)mem_used_bytes()};
+    keyspace_set_params(ks, &params);
+    return ks;
+}
+
+static double resident_share(const struct keyspace *ks) {
+    int64_t counted;
+    uint64_t used = (uint64_t)mem_used_and_counted(&counted);
+    uint64_t known = used - (uint64_t)counted + block_pool_used_bytes(ks->blocks);
+    return (double)(known + ks->overhead_bytes) / (double)ks->maxmemory_bytes;
+}
+
+static double used_share(const struct keyspace *ks) {
+    return (double)mem_used_bytes() / (double)ks->maxmemory_bytes;
+}
+
+static void fill(struct keyspace *ks, unsigned from, unsigned count, size_t bytes) {
+    for (unsigned n = from; n < from + count; n++) {
+        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        set_bytes(ks, 0, n, bytes);
+    }
+}
+
+/* Resident memory beyond what is known comes out of the keys, but only as much of them: what is
+ * evicted becomes holes first, and these are closed rather than more evicted. */
+static void test_overhead_takes_its_own_share(void **state) {
+    mem_thread_register();
+    for (unsigned idle = 0; idle < 2; idle++) {
+        struct keyspace *ks = limited(EVICT_ALL_RANDOM);
+        fill(ks, 0, BUDGET / 100, 100);
+        ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
+        unsigned times = 0;
+        if (idle) {
+            while (keyspace_is_full(ks) && times++ < TIMES_MAX) {
+                assert_true(keyspace_shrink(ks, 0, 1, 16));
+            }
+            assert_false(keyspace_is_full(ks));
+        } else {
+            fill(ks, BUDGET, BUDGET / 400, 100);
+        }
+        assert_true(used_share(ks) > 0.85 && used_share(ks) < 0.96);
+        assert_true(resident_share(ks) < 1.045);
+        keyspace_destroy(ks);
+    }
+    mem_thread_unregister();
+}
+
+/* Larger values than those evicted find no hole: compaction has to keep up with them. */
+static void test_shape_changes_under_load(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_RANDOM);
+    fill(ks, 0, BUDGET / 100, 100);
+    double most = 0;
+    for (unsigned i = 0; i < BUDGET / 1000; i += 100) {
+        fill(ks, BUDGET + i, 100, 1000);
+        most = MAX(most, resident_share(ks));
+    }
+    assert_true(used_share(ks) > 0.9);
+    assert_true(most < 1.045);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* Holes that nothing fits in can't be closed: then keys go for them, or memory would stay above
+ * its limit. */
+static void test_holes_that_stay(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_RANDOM);
+    fill(ks, 0, BUDGET / 11000, 11000);
+    fill(ks, BUDGET, BUDGET / 4000, 16000);
+    assert_true(resident_share(ks) < 1.05);
+    ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
+    for (unsigned i = 0; i < TIMES_MAX && keyspace_is_full(ks); i++) {
+        assert_true(keyspace_shrink(ks, 0, 1, 16));
+    }
+    assert_true(resident_share(ks) < 1.05);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_make_room),
+        cmocka_unit_test(test_make_room_comes_down),
+        cmocka_unit_test(test_make_room_drains),
+        cmocka_unit_test(test_overhead_takes_its_own_share),
+        cmocka_unit_test(test_shape_changes_under_load),
+        cmocka_unit_test(test_holes_that_stay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
