@@ -7,7 +7,9 @@
  * that must first get the memory from its host. So a thread of the pool keeps a chunk in reserve
  * that was touched; who finds none takes a chunk of small pages. The reserve goes back when it is
  * not wanted for RESERVE_IDLE_S.
- * 5. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
+ * 5. What takes the kernel time (mapping, unmapping, giving a block's memory back) is done without
+ *    the mutex: a block is taken until its memory is gone, a chunk is forgotten before it is.
+ * 6. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
  *    taken, or the kernel would in time make it whole again, free blocks and all. */
 #include "engine/blocks.h"
 
@@ -73,11 +75,14 @@ static uint64_t base_hash(const char *base) {
     return hash_bytes(0, &number, sizeof number);
 }
 
-static void unmap_chunk(struct block_pool *pool, struct chunk *c) {
+static void forget_chunk(struct block_pool *pool, struct chunk *c) {
     pool->spare_count -= (unsigned)__builtin_popcount(c->spare);
     pool->chunks_count--;
     list_remove(&c->link);
     hmap_remove(&pool->chunks, &c->node);
+}
+
+static void unmap_chunk(struct chunk *c) {
     mem_unmap(c->base, CHUNK_SPACE_BYTES);
     mem_free(c);
 }
@@ -88,7 +93,9 @@ void block_pool_destroy(struct block_pool *pool) {
     }
     ASSERT(atomic_load(&pool->used_count) == 0);
     LIST_FOR_EACH(link, &pool->partial) {
-        unmap_chunk(pool, CONTAINER_OF(link, struct chunk, link));
+        struct chunk *c = CONTAINER_OF(link, struct chunk, link);
+        forget_chunk(pool, c);
+        unmap_chunk(c);
     }
     ASSERT(pool->chunks_count == 0);
     if (pool->has_thread) {
@@ -106,11 +113,12 @@ void block_pool_destroy(struct block_pool *pool) {
     mem_free(pool);
 }
 
-static struct chunk *map_chunk(struct block_pool *pool) {
+/* A chunk for which the caller has `space`; the reserve when that is NULL. */
+static struct chunk *add_chunk(struct block_pool *pool, char *space) {
     struct chunk *c = mem_zalloc(sizeof *c);
-    c->huge = pool->reserve != NULL;
-    c->base = c->huge ? pool->reserve : mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
-    pool->reserve = NULL;
+    c->huge = !space;
+    c->base = space ? space : pool->reserve;
+    pool->reserve = space ? pool->reserve : NULL;
     if (pool->huge && pool->chunks_count >= RESERVE_FROM_CHUNKS) {
         pool->wanted = true;
         pool->has_thread =
@@ -193,9 +201,23 @@ static struct chunk *choose_chunk(const struct block_pool *pool) {
     return first;
 }
 
+/* One with a free block. The mutex is let go of meanwhile when one must be mapped. */
+static struct chunk *find_chunk(struct block_pool *pool) {
+    if (!list_empty(&pool->partial)) {
+        return choose_chunk(pool);
+    }
+    char *space = NULL;
+    if (!pool->reserve) {
+        pthread_mutex_unlock(&pool->mutex);
+        space = mem_map(CHUNK_SPACE_BYTES, CHUNK_SPACE_BYTES);
+        pthread_mutex_lock(&pool->mutex);
+    }
+    return add_chunk(pool, space);
+}
+
 void *block_take(struct block_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
-    struct chunk *c = list_empty(&pool->partial) ? map_chunk(pool) : choose_chunk(pool);
+    struct chunk *c = find_chunk(pool);
     unsigned i = (unsigned)__builtin_ctz(c->spare ? c->spare : ~c->taken);
     pool->empty_count -= c->taken == 0;
     pool->spare_count -= c->spare >> i & 1;
@@ -220,12 +242,15 @@ static struct chunk *chunk_of(const struct block_pool *pool, const char *base) {
     UNREACHABLE();
 }
 
-static void release_block(struct chunk *c, void *block) {
+/* Gives the memory of a block that is still taken back to the kernel. */
+static void release_block(struct block_pool *pool, struct chunk *c, void *block) {
     if (c->huge) {
         mem_map_huge(c->base, CHUNK_SPACE_BYTES, false);
         c->huge = false;
     }
+    pthread_mutex_unlock(&pool->mutex);
     mem_map_release(block, BLOCK_BYTES);
+    pthread_mutex_lock(&pool->mutex);
 }
 
 void block_give(struct block_pool *pool, void *block) {
@@ -235,22 +260,27 @@ void block_give(struct block_pool *pool, void *block) {
     struct chunk *c = chunk_of(pool, (char *)(at - at % CHUNK_SPACE_BYTES));
     uint32_t bit = 1u << at % CHUNK_SPACE_BYTES / BLOCK_BYTES;
     ASSERT(c->taken & bit);
+    uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed) - 1;
+    if (pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
+        c->spare |= bit;
+        pool->spare_count++;
+    } else if (c->taken != bit || pool->empty_count == 0) {
+        release_block(pool, c, block);
+    }
     if (c->taken == UINT32_MAX) {
         list_push_back(&pool->partial, &c->link);
     }
     c->taken &= ~bit;
-    uint64_t used = atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed) - 1;
-    if (pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
-        c->spare |= bit;
-        pool->spare_count++;
-    } else {
-        release_block(c, block);
-    }
-    if (c->taken == 0 && ++pool->empty_count > 1) {
+    atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed);
+    bool unmapped = c->taken == 0 && ++pool->empty_count > 1;
+    if (unmapped) {
         pool->empty_count--;
-        unmap_chunk(pool, c);
+        forget_chunk(pool, c);
     }
     pthread_mutex_unlock(&pool->mutex);
+    if (unmapped) {
+        unmap_chunk(c);
+    }
 }
 
 uint64_t block_pool_used_bytes(const struct block_pool *pool) {

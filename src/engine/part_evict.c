@@ -26,8 +26,8 @@ struct sampling {
 
 /* --- the hand --- */
 
-static bool has_candidates(const struct table *t, const struct policy *policy) {
-    return t && (policy->volatile_only ? table_count_volatile(t) : table_count(t)) > 0;
+static uint64_t candidates(const struct table *t, const struct policy *policy) {
+    return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
 }
 
 /* The line under the hand, which moves on; NULL when no database has any candidate. */
@@ -35,7 +35,7 @@ static uint64_t *next_line(struct partition *p, const struct policy *policy,
                            struct evict_candidate *place) {
     for (unsigned i = 0; i <= DATABASES_MAX; i++) {
         struct table *t = p->db[p->hand_db];
-        if (has_candidates(t, policy)) {
+        if (candidates(t, policy) > 0) {
             uint64_t *slots = table_line(t, &p->hand);
             place->db = (uint8_t)p->hand_db;
             place->at = p->hand;
@@ -127,11 +127,6 @@ static struct sampling sampling_of(struct partition *p, const struct policy *pol
                              .wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX)};
 }
 
-static uint64_t candidates(const struct partition *p, unsigned db, const struct policy *policy) {
-    const struct table *t = p->db[db];
-    return !t ? 0 : policy->volatile_only ? table_count_volatile(t) : table_count(t);
-}
-
 /* The keyspace's sums take up what has changed in this partition since the last look. */
 static void count_entries(struct partition *p) {
     uint64_t entries = 0, marked = 0;
@@ -151,11 +146,11 @@ static void count_entries(struct partition *p) {
 static void throw_hand(struct partition *p, const struct policy *policy) {
     uint64_t total = 0;
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
-        total += candidates(p, db, policy);
+        total += candidates(p->db[db], policy);
     }
     uint64_t at = rng_below(&p->rng, total);
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
-        uint64_t here = candidates(p, db, policy);
+        uint64_t here = candidates(p->db[db], policy);
         if (at < here) {
             p->hand_db = db;
             p->hand = table_hand_random(p->db[db], &p->rng);
@@ -194,6 +189,7 @@ bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms) {
 }
 
 /* --- one goes --- */
+
 /* Key and value of what is evicted, as a client would count them; a collection's memory. */
 static uint64_t logical_bytes(const struct entry *e) {
     switch (entry_type(e)) {

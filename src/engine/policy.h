@@ -30,6 +30,7 @@ enum evict_policy {
 };
 
 struct policy {
+    const char *name; /* Redis's */
     bool evicts;
     bool volatile_only; /* only entries with a TTL are candidates */
     bool is_lfu;        /* else the bits are the lru family's */
@@ -41,6 +42,8 @@ static inline const struct policy *policy_of(enum evict_policy policy) {
     ASSERT(policy < EVICT_POLICIES_COUNT);
     return &policies[policy];
 }
+/* False: there is none of that name. */
+bool policy_named(const char *name, enum evict_policy *out);
 
 /* The bits after an access; the same ones where possible, so that no cache line is dirtied. A new
  * entry's are the stamp of `tick`. */

@@ -11,22 +11,10 @@ static void destroy(struct settings *s) {
 }
 
 static enum evict_policy evict_policy_named(const char *name) {
-    static const char *const names[] = {
-        [EVICT_NONE] = "noeviction",
-        [EVICT_ALL_LRU] = "allkeys-lru",
-        [EVICT_ALL_LFU] = "allkeys-lfu",
-        [EVICT_ALL_RANDOM] = "allkeys-random",
-        [EVICT_VOLATILE_LRU] = "volatile-lru",
-        [EVICT_VOLATILE_LFU] = "volatile-lfu",
-        [EVICT_VOLATILE_RANDOM] = "volatile-random",
-        [EVICT_VOLATILE_TTL] = "volatile-ttl",
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
-        if (strcmp(names[i], name) == 0) {
-            return (enum evict_policy)i;
-        }
-    }
-    UNREACHABLE();
+    enum evict_policy policy;
+    bool known = policy_named(name, &policy);
+    ASSERT(known); /* options.c lists them */
+    return policy;
 }
 
 static enum accept_balance balance_of(const char *name) {

@@ -1,5 +1,5 @@
 /* The real engine under a trace; see engine_play.h. One thread plays all shards: they take turns,
- * as connections that are spread over them would, and each evicts from its own partitions alone. */
+ * as connections that are spread over them would; each evicts from all partitions. */
 #include "engine_play.h"
 
 #include <inttypes.h>
@@ -28,19 +28,8 @@ struct play {
     uint32_t unit_bytes;
 };
 
-static const char *const names[EVICT_POLICIES_COUNT] = {
-    [EVICT_NONE] = "noeviction",
-    [EVICT_ALL_LRU] = "allkeys-lru",
-    [EVICT_ALL_LFU] = "allkeys-lfu",
-    [EVICT_ALL_RANDOM] = "allkeys-random",
-    [EVICT_VOLATILE_LRU] = "volatile-lru",
-    [EVICT_VOLATILE_LFU] = "volatile-lfu",
-    [EVICT_VOLATILE_RANDOM] = "volatile-random",
-    [EVICT_VOLATILE_TTL] = "volatile-ttl",
-};
-
 const char *engine_policy_name(unsigned policy) {
-    return policy < EVICT_POLICIES_COUNT ? names[policy] : NULL;
+    return policy < EVICT_POLICIES_COUNT ? policy_of((enum evict_policy)policy)->name : NULL;
 }
 
 static uint64_t evicted_bytes(const struct keyspace *ks) {
@@ -52,7 +41,7 @@ static uint64_t evicted_bytes(const struct keyspace *ks) {
     return sum;
 }
 
-/* One object goes, from the shard whose turn it is; the others are asked when it has none. */
+/* One object goes, chosen by the shard whose turn it is; the others are asked when it finds none. */
 static bool evict_one(struct play *p) {
     uint32_t shards = p->setup->shards;
     for (uint32_t vain = 0; vain < EVICT_VAIN_MAX * shards; vain++) {

@@ -1,5 +1,6 @@
 /* The heap against a model: random sizes, frees and compaction, its checker after each phase; and
  * the pool of blocks below it. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -341,12 +342,68 @@ static void test_reserve(void **state) {
     block_pool_destroy(pool);
 }
 
+/* Threads that take and give blocks at once: none gets another's, none loses what it wrote. */
+enum { BLOCK_THREADS = 3, BLOCK_ROUNDS = 60, BLOCKS_HELD = 3 * CHUNK_BLOCKS };
+
+struct taker {
+    struct block_pool *pool;
+    unsigned index;
+    bool ok;
+};
+
+static void *take_and_give(void *arg) {
+    struct taker *t = arg;
+    struct rng rng = {t->index + 1};
+    char *blocks[BLOCKS_HELD];
+    unsigned held = 0;
+    t->ok = true;
+    mem_thread_register();
+    for (unsigned round = 0; round < BLOCK_ROUNDS; round++) {
+        for (unsigned goal = (unsigned)rng_below(&rng, BLOCKS_HELD); held < goal; held++) {
+            blocks[held] = block_take(t->pool);
+            memset(blocks[held], (int)(t->index + held), BLOCK_BYTES);
+        }
+        for (unsigned goal = (unsigned)rng_below(&rng, held + 1); held > goal; held--) {
+            const char *b = blocks[held - 1];
+            char wanted = (char)(t->index + held - 1);
+            t->ok = t->ok && b[0] == wanted && b[BLOCK_BYTES - 1] == wanted;
+            block_give(t->pool, blocks[held - 1]);
+        }
+    }
+    while (held) {
+        block_give(t->pool, blocks[--held]);
+    }
+    mem_thread_unregister();
+    return NULL;
+}
+
+static void test_block_threads(void **state) {
+    for (unsigned huge = 0; huge < 2; huge++) {
+        struct block_pool *pool = block_pool_create(huge);
+        struct taker takers[BLOCK_THREADS];
+        pthread_t threads[BLOCK_THREADS];
+        for (unsigned i = 0; i < BLOCK_THREADS; i++) {
+            takers[i] = (struct taker){.pool = pool, .index = i * 50};
+            assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &takers[i]), 0);
+        }
+        for (unsigned i = 0; i < BLOCK_THREADS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+            assert_true(takers[i].ok);
+        }
+        struct block_stats stats;
+        block_pool_stats(pool, &stats);
+        assert_true(stats.used == 0 && stats.mapped <= CHUNK_BLOCKS * BLOCK_BYTES);
+        block_pool_destroy(pool);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random),       cmocka_unit_test(test_same_size_reuse),
         cmocka_unit_test(test_shape_change), cmocka_unit_test(test_refused_move),
         cmocka_unit_test(test_counted),      cmocka_unit_test(test_rests),
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
+        cmocka_unit_test(test_block_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
