@@ -10,7 +10,8 @@ const struct policy policies[EVICT_POLICIES_COUNT] = {
     [EVICT_ALL_RANDOM] = {"allkeys-random", .evicts = true, .at_random = true},
     [EVICT_VOLATILE_LRU] = {"volatile-lru", .evicts = true, .volatile_only = true},
     [EVICT_VOLATILE_LFU] = {"volatile-lfu", .evicts = true, .volatile_only = true, .is_lfu = true},
-    [EVICT_VOLATILE_RANDOM] = {"volatile-random", .evicts = true, .volatile_only = true, .at_random = true},
+    [EVICT_VOLATILE_RANDOM] = {"volatile-random", .evicts = true, .volatile_only = true,
+                               .at_random = true},
     [EVICT_VOLATILE_TTL] = {"volatile-ttl", .evicts = true, .volatile_only = true, .by_ttl = true},
 };
 
