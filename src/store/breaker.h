@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 enum { BREAKER_ERRORS_MAX = 65536 };
+#define BREAKER_OPEN_TEXT "the store's breaker is open"
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_PROBING };
 
 struct breaker {
