@@ -2,7 +2,7 @@
  *
  *     CLOSED --errors within window--> OPEN --open_us passed, one admitted--> PROBING
  *        ^------------------success---------------------------------------------|
- *                                    ^-------------failure----------------------| */
+ *                                    ^--failure (for open_us), or no call made---| */
 #include "store/breaker.h"
 
 #include "base/assert.h"
@@ -32,6 +32,12 @@ void breaker_succeeded(struct breaker *b) {
     if (b->state == BREAKER_PROBING) {
         b->state = BREAKER_CLOSED;
         b->count = 0;
+    }
+}
+
+void breaker_untried(struct breaker *b) {
+    if (b->state == BREAKER_PROBING) {
+        b->state = BREAKER_OPEN; /* its time is up already */
     }
 }
 

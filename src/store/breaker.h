@@ -23,6 +23,8 @@ void breaker_deinit(struct breaker *b);
 /* May a load go to the database now? True from an open breaker makes the caller the probe. */
 bool breaker_admit(struct breaker *b, int64_t now_us);
 void breaker_succeeded(struct breaker *b);
+/* A load was answered without the database. If it was the probe, the next one is. */
+void breaker_untried(struct breaker *b);
 /* True when this failure opened it. */
 bool breaker_failed(struct breaker *b, int64_t now_us);
 #endif

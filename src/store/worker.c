@@ -2,7 +2,8 @@
  *
  * 1. A worker reads the values of its batch only, of requests that it holds a count of: they may be
  *    completed and destroyed meanwhile. Completed by it are those still in `requests`.
- * 2. What the watchdog abandoned is noted by it, not by the worker. */
+ * 2. What the watchdog abandoned is noted by it, not by the worker.
+ * 3. A load that is answered without the database says nothing about its health. */
 #include "store/worker.h"
 
 #include <stdio.h>
@@ -43,6 +44,7 @@ void worker_abandon(struct worker *w) {
 /* Under the lock. */
 static void begin_busy(struct worker *w, struct mapping *map) {
     w->busy = true;
+    w->called = false;
     w->map = mapping_ref(map);
     w->started_us = clock_mono_us();
     w->store->stats.busy_workers++;
@@ -77,7 +79,11 @@ static void note_result(struct worker *w, enum driver_status status, const char 
     if (status != DRIVER_OK) {
         aftermath_note_error(w->store, text);
     }
-    aftermath_call_succeeded(w->store);
+    if (w->called) {
+        aftermath_call_succeeded(w->store);
+    } else {
+        breaker_untried(&w->store->breaker);
+    }
 }
 
 /* --- requests --- */

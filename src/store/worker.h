@@ -17,6 +17,7 @@ struct worker {
     struct store_conn *conn; /* the thread's own */
     struct batch *batch;     /* the thread's own */
     bool connected_before;
+    bool called; /* the database, since it last took work */
 
     /* Guarded by the store's lock. */
     struct store_conn *shown;

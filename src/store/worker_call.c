@@ -29,8 +29,13 @@ void worker_call_close(struct worker *w) {
     }
 }
 
-static enum driver_status open_connection(struct worker *w, struct driver_error *error) {
+/* Sees to it that there is one: a call is about to be made. */
+static enum driver_status ensure_connection(struct worker *w, struct driver_error *error) {
     struct store *s = w->store;
+    w->called = true;
+    if (w->conn) {
+        return DRIVER_OK;
+    }
     enum driver_status status = s->driver->open(&s->url, s->params.timeout_ms, &w->conn, error);
     if (status != DRIVER_OK) {
         w->conn = NULL;
@@ -111,7 +116,7 @@ static struct schema *publish_schema(struct store *s, struct mapping *map, struc
 static enum driver_status read_schema(struct worker *w, struct mapping *map, struct schema **out,
                                       struct driver_error *error) {
     struct schema *found = NULL;
-    enum driver_status status = w->conn ? DRIVER_OK : open_connection(w, error);
+    enum driver_status status = ensure_connection(w, error);
     if (status == DRIVER_OK) {
         status = w->store->driver->check(w->conn, map, &found, error);
     }
@@ -161,9 +166,7 @@ static enum driver_status try_batch(struct worker *w, struct schema **schema,
     if (w->batch->asked_count == 0) {
         return DRIVER_OK;
     }
-    if (!w->conn) {
-        status = open_connection(w, error);
-    }
+    status = ensure_connection(w, error);
     return status == DRIVER_OK ? batch_load(w->batch, s->driver, w->conn, error) : status;
 }
 

@@ -26,6 +26,22 @@ static void test_opens_within_window(void **state) {
     breaker_deinit(&b);
 }
 
+static void test_probe_says_nothing(void **state) {
+    struct breaker b;
+    breaker_init(&b, 1, 100, 1000);
+    breaker_untried(&b);
+    assert_true(breaker_admit(&b, 0));
+    assert_true(breaker_failed(&b, 0));
+    breaker_untried(&b);
+    assert_false(breaker_admit(&b, 999));
+    assert_true(breaker_admit(&b, 1000));
+    breaker_untried(&b);
+    assert_int_equal(b.state, BREAKER_OPEN);
+    assert_true(breaker_admit(&b, 1001)); /* the next is the probe, at once */
+    assert_false(breaker_admit(&b, 1002));
+    breaker_deinit(&b);
+}
+
 static void test_never_opens(void **state) {
     struct breaker b;
     breaker_init(&b, 0, 0, 0);
@@ -43,6 +59,7 @@ static void test_never_opens(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_opens_within_window),
+        cmocka_unit_test(test_probe_says_nothing),
         cmocka_unit_test(test_never_opens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,108 @@
+/* The pool's own decisions, on an SQLite file that comes and goes. */
+#include "fixture.h"
+#include <poll.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+enum { WAIT_MS = 30000 };
+
+static char path[64], away[72], url[96];
+
+static int setup(void **state) {
+    sqlite3 *db;
+    snprintf(path, sizeof path, "/tmp/forebay-test-XXXXXX");
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(away, sizeof away, "%s-away", path);
+    snprintf(url, sizeof url, "sqlite://%s", path);
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db,
+                                  "CREATE TABLE t (id INTEGER PRIMARY KEY, v);"
+                                  "INSERT INTO t VALUES (1, 'v')",
+                                  NULL, NULL, NULL),
+                     SQLITE_OK);
+    sqlite3_close(db);
+    return 0;
+}
+
+static int teardown(void **state) {
+    unlink(path);
+    unlink(away);
+    return 0;
+}
+
+static void open_store(struct fixture *f, uint32_t breaker_errors) {
+    struct store_params params = fixture_params(url);
+    params.pool = 1;
+    params.breaker_errors = breaker_errors;
+    params.breaker_window_ms = 60000;
+    params.breaker_open_ms = 1;
+    fixture_open(f, &params);
+}
+
+/* Loads `key` again and again for as long as the breaker is what answers. */
+static struct store_request *get_admitted(struct fixture *f, struct mapping *m, const char *key) {
+    int64_t start_us = clock_mono_us();
+    for (;;) {
+        struct store_request *r = fixture_get(f, m, key);
+        if (strcmp(r->error, "the store's breaker is open") != 0) {
+            return r;
+        }
+        store_request_destroy(r);
+        assert_true(clock_mono_us() - start_us < WAIT_MS * 1000);
+        poll(NULL, 0, 1);
+    }
+}
+
+static bool breaker_is_open(struct fixture *f) {
+    struct store_stats stats;
+    store_stats_read(f->store, &stats);
+    return stats.breaker_open;
+}
+
+/* A probe that is answered without the database says nothing about it: an id that no row can have,
+ * a mapping that is known not to hold. */
+static void test_probe_without_a_call(void **state) {
+    struct fixture f;
+    char why[STORE_ERROR_CHARS_MAX];
+    open_store(&f, 1);
+    struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
+    struct mapping *refused = fixture_map("r r:{id} table=t as=string:nothing");
+    fixture_expect(&f, m, "k:1", "v");
+    assert_int_equal(store_check_mapping(f.store, refused, why, sizeof why), STORE_CHECK_REFUSED);
+    assert_int_equal(rename(path, away), 0);
+    struct store_request *r = fixture_get(&f, m, "k:1");
+    assert_string_equal(fixture_status(r->status), "DOWN");
+    store_request_destroy(r);
+    assert_true(breaker_is_open(&f));
+
+    r = get_admitted(&f, m, "k:no-number");
+    assert_string_equal(fixture_status(r->status), "ABSENT");
+    store_request_destroy(r);
+    assert_true(breaker_is_open(&f));
+    r = get_admitted(&f, refused, "r:1");
+    assert_true(r->status == STORE_SCHEMA || r->status == STORE_DOWN); /* due to be tried again */
+    store_request_destroy(r);
+    assert_true(breaker_is_open(&f));
+
+    /* The next is the probe then. */
+    r = get_admitted(&f, m, "k:1");
+    assert_string_equal(fixture_status(r->status), "DOWN");
+    store_request_destroy(r);
+    assert_int_equal(rename(away, path), 0);
+    r = get_admitted(&f, m, "k:1");
+    assert_string_equal(fixture_status(r->status), "ROW");
+    store_request_destroy(r);
+    assert_false(breaker_is_open(&f));
+    mapping_unref(m);
+    mapping_unref(refused);
+    fixture_close(&f);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_probe_without_a_call, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
