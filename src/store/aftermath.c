@@ -1,7 +1,9 @@
 /* Outcomes: figures, the breaker, what is said in the log. Any thread of the store, and
  * store_load's callers.
  *
- * 1. A request that was added is counted once, and completed by aftermath_tell only. */
+ * 1. A request that was added is counted once, and completed by aftermath_tell only.
+ * 2. Nobody waits for the log but the thread that writes to it. So two threads' lines may stand in
+ *    the other order: the figures are what holds. */
 #include "store/aftermath.h"
 
 #include <stdio.h>
@@ -53,26 +55,39 @@ void aftermath_call_failed(struct aftermath *a, struct store *s, const char *tex
     aftermath_note_error(s, text);
     if (s->reachable) {
         s->reachable = false;
-        log_warning("Store: %s", text);
+        snprintf(a->lost, sizeof a->lost, "%s", text);
     }
     if (breaker_failed(&s->breaker, clock_mono_us())) {
         s->stats.breaker_opened++;
-        log_warning("Store: breaker open for %lld ms after: %s",
-                    (long long)s->params.breaker_open_ms, text);
+        snprintf(a->opened, sizeof a->opened, "%s", text);
         aftermath_fail(a, s, queue_pop_older(&s->queue, INT64_MAX), STORE_DOWN, BREAKER_OPEN_TEXT);
     }
 }
 
-void aftermath_call_succeeded(struct store *s) {
+void aftermath_call_succeeded(struct aftermath *a, struct store *s) {
     if (!s->reachable) {
         s->reachable = true;
-        log_notice("Store: %s database answers", s->driver->name);
+        a->answers = true;
     }
     breaker_succeeded(&s->breaker);
+}
+
+bool aftermath_is_empty(const struct aftermath *a) {
+    return !a->done && !a->lost[0] && !a->opened[0] && !a->answers;
 }
 
 void aftermath_tell(struct aftermath *a, struct store *s) {
     if (a->done) {
         s->complete(s->complete_ctx, a->done);
+    }
+    if (a->lost[0]) {
+        log_warning("Store: %s", a->lost);
+    }
+    if (a->opened[0]) {
+        log_warning("Store: breaker open for %lld ms after: %s",
+                    (long long)s->params.breaker_open_ms, a->opened);
+    }
+    if (a->answers) {
+        log_notice("Store: %s database answers", s->driver->name);
     }
 }

@@ -6,6 +6,10 @@
 
 struct aftermath {
     struct store_request *done; /* to be completed */
+    /* To be said in the log; "" and false when there is nothing. */
+    char lost[STORE_ERROR_CHARS_MAX];   /* why the database is not well any more */
+    char opened[STORE_ERROR_CHARS_MAX]; /* why the breaker opened */
+    bool answers;                       /* it is well again */
 };
 
 /* Under the lock. */
@@ -18,9 +22,12 @@ void aftermath_fail(struct aftermath *a, struct store *s, struct store_request *
  * the breaker, all that is queued fails too. */
 void aftermath_call_failed(struct aftermath *a, struct store *s, const char *text);
 /* The database answered. */
-void aftermath_call_succeeded(struct store *s);
+void aftermath_call_succeeded(struct aftermath *a, struct store *s);
 void aftermath_note_error(struct store *s, const char *text);
 
-/* Without the lock: completes. */
+/* Is there nothing to tell? */
+bool aftermath_is_empty(const struct aftermath *a);
+
+/* Without the lock: completes, then writes to the log, which may block. */
 void aftermath_tell(struct aftermath *a, struct store *s);
 #endif

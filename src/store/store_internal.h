@@ -8,7 +8,7 @@
  *                          +---- watchdog: what waited or ran too long gets STORE_TIMEOUT
  *
  * 1. One lock, `mutex`, guards everything in struct store and what struct worker marks so. It is
- *    never held over a call of the driver (but `interrupt`) or of `complete`.
+ *    never held over a call of the driver (but `interrupt`), of `complete` or of the log.
  * 2. A request is completed by whoever takes it out of the queue or out of worker.requests under
  *    the lock: the worker, the watchdog or store_destroy.
  * 3. mapping.schema changes under the lock only. A mapping belongs to one store. */

@@ -44,7 +44,7 @@ static void *watchdog_main(void *arg) {
     while (!s->stopping) {
         struct aftermath a = {0};
         int64_t next_us = sweep(s, clock_mono_us(), &a);
-        if (a.done) {
+        if (!aftermath_is_empty(&a)) {
             store_unlock(s);
             aftermath_tell(&a, s);
             store_lock(s);

@@ -80,7 +80,7 @@ static void note_result(struct worker *w, enum driver_status status, const char 
         aftermath_note_error(w->store, text);
     }
     if (w->called) {
-        aftermath_call_succeeded(w->store);
+        aftermath_call_succeeded(a, w->store);
     } else {
         breaker_untried(&w->store->breaker);
     }

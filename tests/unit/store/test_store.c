@@ -1,10 +1,13 @@
 /* The pool's own decisions, on an SQLite file that comes and goes. */
 #include "fixture.h"
+#include <fcntl.h>
 #include <poll.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#include "base/log.h"
 
-enum { WAIT_MS = 30000 };
+enum { WAIT_MS = 30000, STANDSTILL_MS = 5000 };
 
 static char path[64], away[72], url[96];
 
@@ -100,9 +103,68 @@ static void test_probe_without_a_call(void **state) {
     fixture_close(&f);
 }
 
+/* A log whose reader stands still: a pipe that is full. */
+static int open_stalled_log(void) {
+    static char chunk[4096];
+    int fd = open(away, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_true(log_open(away));
+    int in = open(away, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    assert_true(in >= 0);
+    while (write(in, chunk, sizeof chunk) > 0) {
+    }
+    while (write(in, chunk, 1) > 0) {
+    }
+    close(in);
+    return fd;
+}
+
+static bool stands_still(struct fixture *f, uint64_t completed) {
+    int64_t start_us = clock_mono_us();
+    for (;;) {
+        pthread_mutex_lock(&f->mutex);
+        bool done = f->completed >= completed;
+        pthread_mutex_unlock(&f->mutex);
+        if (done || clock_mono_us() - start_us > STANDSTILL_MS * 1000) {
+            return !done;
+        }
+        poll(NULL, 0, 1);
+    }
+}
+
+/* Nobody waits for the log: neither the load that failed, nor others for the store's lock. */
+static void test_log_that_blocks(void **state) {
+    struct fixture f;
+    char drained[4096];
+    struct slice id = SLICE("1");
+    open_store(&f, 0);
+    struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkfifo(away, 0600), 0);
+    int fd = open_stalled_log();
+    struct store_request **v = fixture_submit(&f, m, &id, 1);
+    bool stood_still = stands_still(&f, 1);
+    if (!stood_still) {
+        struct store_stats stats;
+        store_stats_read(f.store, &stats);
+        assert_int_equal(stats.errors, 1);
+    }
+    while (read(fd, drained, sizeof drained) > 0) {
+    }
+    fixture_wait(&f, 1);
+    fixture_close(&f);
+    assert_true(log_open(""));
+    close(fd);
+    assert_string_equal(fixture_status(v[0]->status), "DOWN");
+    fixture_free(v, 1);
+    mapping_unref(m);
+    assert_false(stood_still);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_probe_without_a_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_log_that_blocks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
