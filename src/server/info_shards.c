@@ -75,7 +75,7 @@ void info_missratio(struct server *s, struct env *env, const struct totals *t, s
     static const struct {
         const char *name;
         double times;
-    } sizes[] = {{"0.25x", 0.25}, {"0.5x", 0.5}, {"1x", 1},        {"1.5x", 1.5},
+    } sizes[] = {{"0.25x", 0.25}, {"0.5x", 0.5}, {"1x", 1},         {"1.5x", 1.5},
                  {"2x", 2},       {"4x", 4},     {"unlimited", 1e9}};
     struct mrc_sum sum = {0};
     keyspace_estimate(s->ks, env->held, &sum);
@@ -90,10 +90,6 @@ void info_missratio(struct server *s, struct env *env, const struct totals *t, s
         buf_printf(out, "hit_ratio_%s:%.4f\r\n", sizes[i].name,
                    mrc_hit_ratio(&sum, (double)bytes * sizes[i].times));
     }
-}
-
-static const char *status_of(const struct store_stats *st) {
-    return st->breaker_open ? "down" : st->connects == 0 ? "not_connected" : "up";
 }
 
 static void store_latency(const struct store_stats *st, struct buf *out) {
@@ -130,6 +126,9 @@ void info_store(struct server *s, struct env *env, const struct totals *t, struc
         buf_printf(out, "store_driver:none\r\nstore_status:none\r\n");
         return;
     }
+    static const char *const statuses[] = {[STORE_HEALTH_UNKNOWN] = "not_connected",
+                                           [STORE_HEALTH_UP] = "up",
+                                           [STORE_HEALTH_DOWN] = "down"};
     struct store_stats st, raw;
     store_stats_read(s->store, &raw);
     pthread_mutex_lock(&s->base_lock);
@@ -138,7 +137,7 @@ void info_store(struct server *s, struct env *env, const struct totals *t, struc
     one_line(st.server);
     one_line(st.last_error);
     buf_printf(out, "store_driver:%s\r\nstore_server:%s\r\nstore_status:%s\r\n", st.driver,
-               st.server, status_of(&raw));
+               st.server, statuses[raw.health]);
     buf_printf(out,
                "store_hits:%" PRIu64 "\r\nstore_misses:%" PRIu64 "\r\nstore_hit_ratio:%.4f\r\n"
                "store_joins:%" PRIu64 "\r\nstore_fills:%" PRIu64 "\r\nstore_fills_refused:%" PRIu64

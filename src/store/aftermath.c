@@ -53,8 +53,8 @@ void aftermath_note_error(struct store *s, const char *text) {
 
 void aftermath_call_failed(struct aftermath *a, struct store *s, const char *text) {
     aftermath_note_error(s, text);
-    if (s->reachable) {
-        s->reachable = false;
+    if (s->stats.health != STORE_HEALTH_DOWN) {
+        s->stats.health = STORE_HEALTH_DOWN;
         snprintf(a->lost, sizeof a->lost, "%s", text);
     }
     if (breaker_failed(&s->breaker, clock_mono_us())) {
@@ -65,10 +65,8 @@ void aftermath_call_failed(struct aftermath *a, struct store *s, const char *tex
 }
 
 void aftermath_call_succeeded(struct aftermath *a, struct store *s) {
-    if (!s->reachable) {
-        s->reachable = true;
-        a->answers = true;
-    }
+    a->answers = s->stats.health == STORE_HEALTH_DOWN;
+    s->stats.health = STORE_HEALTH_UP;
     breaker_succeeded(&s->breaker);
 }
 

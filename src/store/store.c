@@ -69,7 +69,6 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
     s->timeout_us = params->timeout_ms * 1000;
     s->complete = complete_fn;
     s->complete_ctx = ctx;
-    s->reachable = true;
     s->driver = s->url.kind == STORE_URL_MYSQL ? &driver_mysql : &driver_sqlite;
     snprintf(s->stats.driver, sizeof s->stats.driver, "%s", s->driver->name);
     breaker_init(&s->breaker, params->breaker_errors, params->breaker_window_ms * 1000,
@@ -177,5 +176,8 @@ void store_stats_read(struct store *s, struct store_stats *out) {
     *out = s->stats;
     out->queued = s->queue.count;
     out->breaker_open = s->breaker.state != BREAKER_CLOSED;
+    if (out->breaker_open) {
+        out->health = STORE_HEALTH_DOWN;
+    }
     store_unlock(s);
 }

@@ -90,12 +90,18 @@ void store_load(struct store *s, struct store_request *list);
 enum store_check { STORE_CHECK_OK, STORE_CHECK_REFUSED, STORE_CHECK_UNREACHABLE };
 enum store_check store_check_mapping(struct store *s, struct mapping *m, char *why, size_t why_len);
 
+/* UNKNOWN: nothing was asked of the database yet. DOWN: the breaker is open, or the last call
+ * failed (no connection, connection lost, no answer in time) or found no connection free in time,
+ * and none has succeeded since. An error that the database answers is a success. */
+enum store_health { STORE_HEALTH_UNKNOWN, STORE_HEALTH_UP, STORE_HEALTH_DOWN };
+
 /* Figures, as of now; any thread. Latency: bucket i counts queries of up to 2^(i/2)
  * microseconds. */
 struct store_stats {
     uint64_t loads, rows, absent, batches, errors, timeouts, connects, reconnects, breaker_opened;
     uint64_t queued, busy_workers, workers;
     bool breaker_open;
+    enum store_health health;
     uint64_t latency[STORE_LATENCY_BUCKETS];
     char driver[16];   /* "mysql" or "sqlite" */
     char server[64];   /* the database's version text, "" before the first connect */

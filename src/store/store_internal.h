@@ -42,7 +42,7 @@ struct store {
     pthread_cond_t work;    /* for workers: something is queued, or stopping */
     pthread_cond_t watch;   /* for the watchdog: it has something to time, or stopping */
     pthread_cond_t checked; /* for store_check_mapping */
-    bool stopping, watch_idle, reachable;
+    bool stopping, watch_idle;
     struct queue queue;
     struct check *checks; /* that wait for a worker, oldest first */
     uint32_t checks_count;

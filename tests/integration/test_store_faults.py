@@ -111,6 +111,49 @@ def test_a_locked_row_times_out(fragile, forebay):
     assert recovers(c, "GET", "qty:2") is Nil
 
 
+def status(server):
+    return server.info("store")["store_status"]
+
+
+def test_status_says_down_at_once(fragile, mariadb, forebay):
+    """The first load that fails is enough, with no breaker; the first that succeeds ends it."""
+    server, c, other = start(forebay, fragile, store_breaker=["off"])
+    assert status(server) == "up"
+    mariadb.kill()
+    assert c.cmd("GET", "qty:2").startswith("STOREDOWN ")
+    assert status(server) == "down"
+    # Answered without the database: no news of it.
+    assert c.cmd("GET", "qty:none") is Nil
+    assert status(server) == "down"
+    assert c.cmd("CONFIG", "RESETSTAT") == "OK" and status(server) == "down"
+    mariadb.start()
+    assert recovers(c, "GET", "qty:2") is Nil
+    assert status(server) == "up"
+    # An error that the database answers, or a table that is not there, is an answer.
+    fragile.sql("ALTER TABLE items DROP COLUMN qty")
+    assert c.cmd("GET", "qty:4").startswith("STORESCHEMA ")
+    assert status(server) == "up"
+
+
+def test_status_of_a_database_that_stands_still(fragile, mariadb, forebay):
+    server, c, other = start(forebay, fragile, store_breaker=["off"])
+    mariadb.signal(signal.SIGSTOP)
+    assert c.cmd("HGET", "item:1", "name").startswith("STORETIMEOUT ")
+    # The client's time may be up a moment before the call's.
+    until(lambda: status(server) == "down", "the call is given up", 5)
+    mariadb.signal(signal.SIGCONT)
+    assert recovers(c, "HGET", "item:1", "name") == b"Kettle"
+    until(lambda: status(server) == "up", "its success is counted", 5)
+
+
+def test_status_before_and_without_a_database(fragile, mariadb, forebay):
+    assert status(forebay(fragile, maps=[])) == "not_connected"
+    mariadb.kill()
+    server = forebay(fragile)
+    assert server.client().cmd("GET", "qty:2").startswith("STOREDOWN ")
+    assert status(server) == "down" and server.count("store_connects") == 0
+
+
 def test_the_breaker_opens_and_closes(fragile, mariadb, forebay):
     server, c, other = start(forebay, fragile, store_breaker=["errors=3/10s", "open=300ms"])
     mariadb.kill()

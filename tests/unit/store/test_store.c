@@ -103,6 +103,39 @@ static void test_probe_without_a_call(void **state) {
     fixture_close(&f);
 }
 
+static enum store_health health(struct fixture *f) {
+    struct store_stats stats;
+    store_stats_read(f->store, &stats);
+    return stats.health;
+}
+
+/* With no breaker to open: what the last call said. */
+static void test_health(void **state) {
+    struct fixture f;
+    char why[STORE_ERROR_CHARS_MAX];
+    struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
+    struct mapping *refused = fixture_map("r r:{id} table=t as=string:nothing");
+    assert_int_equal(rename(path, away), 0);
+    open_store(&f, 0);
+    assert_int_equal(health(&f), STORE_HEALTH_UNKNOWN);
+    assert_int_equal(store_check_mapping(f.store, m, why, sizeof why), STORE_CHECK_UNREACHABLE);
+    assert_int_equal(health(&f), STORE_HEALTH_DOWN); /* and never was connected */
+    assert_int_equal(rename(away, path), 0);
+    fixture_expect(&f, m, "k:1", "v");
+    assert_int_equal(health(&f), STORE_HEALTH_UP);
+    assert_int_equal(rename(path, away), 0);
+    store_request_destroy(fixture_get(&f, m, "k:1"));
+    assert_int_equal(health(&f), STORE_HEALTH_DOWN);
+    fixture_expect(&f, m, "k:no-number", "ABSENT"); /* without a call */
+    assert_int_equal(health(&f), STORE_HEALTH_DOWN);
+    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(store_check_mapping(f.store, refused, why, sizeof why), STORE_CHECK_REFUSED);
+    assert_int_equal(health(&f), STORE_HEALTH_UP); /* a refusal is an answer */
+    mapping_unref(m);
+    mapping_unref(refused);
+    fixture_close(&f);
+}
+
 /* A log whose reader stands still: a pipe that is full. */
 static int open_stalled_log(void) {
     static char chunk[4096];
@@ -164,6 +197,7 @@ static void test_log_that_blocks(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_probe_without_a_call, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_health, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log_that_blocks, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
