@@ -73,11 +73,14 @@ struct store_request *queue_pop(struct queue *q, uint32_t max) {
 
 struct store_request *queue_pop_older(struct queue *q, int64_t before_us) {
     struct store_request *list = NULL;
-    for (struct queue_line *line = oldest_line(q); line && line->head->queued_us < before_us;
-         line = oldest_line(q)) {
-        struct store_request *r = pop_head(q, line);
-        r->next = list;
-        list = r;
+    /* From the end: the last line takes the place of one that is emptied. */
+    for (uint32_t i = q->lines_count; i > 0; i--) {
+        struct queue_line *line = &q->lines[i - 1];
+        for (uint32_t left = line->count; left && line->head->queued_us < before_us; left--) {
+            struct store_request *r = pop_head(q, line);
+            r->next = list;
+            list = r;
+        }
     }
     return list;
 }

@@ -50,7 +50,39 @@ static void test_longest_waiting_first(void **state) {
     mapping_unref(b);
 }
 
+/* Of many lines: those that are emptied go, wherever they stand, and the others stay whole. */
+static void test_older_of_many_lines(void **state) {
+    enum { LINES = 9, EACH = 4 };
+    struct mapping *m[LINES];
+    struct queue q = {0};
+    for (int i = 0; i < LINES; i++) {
+        m[i] = fixture_map("a a:{i} table=t as=hash");
+        for (int k = 0; k < EACH; k++) {
+            /* Lines 0, 3, 6 are old, 1, 4, 7 half old, 2, 5, 8 young. */
+            queue_push(&q, make(m[i], i % 3 * 2 + k));
+        }
+    }
+    assert_int_equal(free_list(queue_pop_older(&q, 4), NULL), 3 * EACH + 3 * EACH / 2);
+    assert_int_equal(q.count, 3 * EACH + 3 * EACH / 2);
+    assert_int_equal(q.lines_count, 6);
+    assert_int_equal(queue_oldest_us(&q), 4);
+    assert_int_equal(free_list(queue_pop_older(&q, 4), NULL), 0);
+    uint32_t left = 0;
+    for (int i = 0; i < 6; i++) {
+        left += free_list(queue_pop(&q, EACH), NULL);
+    }
+    assert_int_equal(left, 3 * EACH + 3 * EACH / 2);
+    assert_int_equal(q.count, 0);
+    queue_deinit(&q);
+    for (int i = 0; i < LINES; i++) {
+        mapping_unref(m[i]);
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_longest_waiting_first)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_longest_waiting_first),
+        cmocka_unit_test(test_older_of_many_lines),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
