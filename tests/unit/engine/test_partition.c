@@ -302,6 +302,29 @@ static void test_drain(void **state) {
     part_discard(p, NULL);
 }
 
+/* What a step frees is counted in fields, also where a flushed table holds many hashes that are not
+ * large each: a step would hold the lock for as long as all of a segment's take. */
+static void test_drain_counts_fields(void **state) {
+    enum { HASHES = 300, FIELDS = 1000, STEP_MAX = 2 * DRAIN_STEP_FIELDS };
+    struct partition *p = fix.p;
+    struct text t;
+    for (unsigned n = 0; n < HASHES; n++) {
+        struct key *k = key_of(&t, n);
+        part_put(p, 0, k,
+                 entry_create_value(&p->heap, k->bytes, VALUE_HASH, large_hash(FIELDS),
+                                    EXPIRE_NEVER, no_origin));
+    }
+    part_flush(p, 0);
+    unsigned steps = 0;
+    while (part_drain_step(p)) {
+        steps++;
+        assert_true(p->drain_count <= HASHES + 1);
+    }
+    assert_in_range(steps, HASHES * FIELDS / STEP_MAX, HASHES * 2);
+    assert_int_equal(p->drain_count, 0);
+    assert_int_equal(p->heap.live_bytes, 0);
+}
+
 /* Entries of several databases and index segments move, and are found where they were. */
 static void test_compact(void **state) {
     enum { KEYS = 60000 };
@@ -404,6 +427,7 @@ int main(void) {
         TEST(test_unwatched),
         TEST(test_sweep),
         TEST(test_drain),
+        TEST(test_drain_counts_fields),
         TEST(test_compact),
         TEST(test_destroy_with_drain),
         TEST(test_idle_and_frequency),
