@@ -15,12 +15,13 @@ struct drain_item { /* one of the two */
     struct entry *entry;
 };
 
-static void drain_add(struct partition *p, struct table *table, struct entry *entry) {
+/* The caller puts it into the list. */
+static struct list *drain_add(struct partition *p, struct table *table, struct entry *entry) {
     struct drain_item *item = mem_alloc(sizeof *item);
     *item = (struct drain_item){.table = table, .entry = entry};
     list_init(&item->link);
-    list_push_back(&p->drain, &item->link);
     p->drain_count++;
+    return &item->link;
 }
 
 static bool is_large(const struct entry *e) {
@@ -37,27 +38,37 @@ static bool is_large(const struct entry *e) {
 void part_discard(struct partition *p, struct entry *e) {
     lock_assert_held(&p->lock);
     if (e && entry_has_pointer(e) && is_large(e)) {
-        drain_add(p, NULL, e);
+        list_push_back(&p->drain, drain_add(p, NULL, e));
     } else {
         entry_destroy(&p->heap, e);
     }
 }
 
+/* Of a table being drained: a hash of many allocations is a step's work of its own, and goes before
+ * what is left of the table, so that few of them wait at a time. */
 static void discard_entry(void *arg, struct entry *e) {
-    part_discard(arg, e);
+    struct partition *p = arg;
+    if (entry_type(e) == VALUE_HASH && !hash_is_packed(entry_value(e))) {
+        list_push_front(&p->drain, drain_add(p, NULL, e));
+    } else {
+        part_discard(p, e);
+    }
 }
 
-bool part_drain_step(struct partition *p) {
-    lock_assert_held(&p->lock);
-    if (list_empty(&p->drain)) {
-        return false;
-    }
+/* Frees some of the first item, about `limit` entries or fields; returns how many. */
+static uint64_t drain_first(struct partition *p, uint64_t limit) {
     struct drain_item *item = CONTAINER_OF(p->drain.next, struct drain_item, link);
+    uint64_t before = DRAIN_STEP_FIELDS, after = 0; /* a string, however long, is a step */
     bool empty = true;
     if (item->table) {
-        empty = table_drain(item->table, DRAIN_STEP_FIELDS, discard_entry, p);
+        before = table_count(item->table);
+        empty = table_drain(item->table, limit, discard_entry, p);
+        after = table_count(item->table);
     } else if (entry_type(item->entry) == VALUE_HASH) {
-        empty = hash_drain(entry_value(item->entry), DRAIN_STEP_FIELDS);
+        struct hash *hash = entry_value(item->entry);
+        before = hash_count(hash);
+        empty = hash_drain(hash, limit);
+        after = hash_count(hash);
     }
     if (empty) {
         table_destroy(item->table);
@@ -65,6 +76,18 @@ bool part_drain_step(struct partition *p) {
         list_remove(&item->link);
         mem_free(item);
         p->drain_count--;
+    }
+    return before - after;
+}
+
+bool part_drain_step(struct partition *p) {
+    lock_assert_held(&p->lock);
+    if (list_empty(&p->drain)) {
+        return false;
+    }
+    uint64_t freed = 0;
+    while (freed < DRAIN_STEP_FIELDS && !list_empty(&p->drain)) {
+        freed += drain_first(p, DRAIN_STEP_FIELDS - freed) + 1;
     }
     return true;
 }
@@ -75,7 +98,7 @@ void part_flush(struct partition *p, unsigned db) {
     if (!p->db[db]) {
         return;
     }
-    drain_add(p, p->db[db], NULL);
+    list_push_back(&p->drain, drain_add(p, p->db[db], NULL));
     p->db[db] = NULL;
     p->sweep_cursor[db] = 0;
     p->ttl[db] = (struct ttl_mean){0, 0};

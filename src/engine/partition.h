@@ -174,8 +174,8 @@ bool part_expire_turn(struct partition *p, int64_t now_ms);
 /* Bounded maintenance, the owner's: sweeps up to `limit` slots for keys that are due, then frees a
  * step of the drain. Returns true when there is more in the drain. */
 bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
-/* Frees a step of the drain: DRAIN_STEP_FIELDS entries or fields, or one large string. False when
- * there was nothing. */
+/* Frees a step of the drain: DRAIN_STEP_FIELDS entries and fields, or a few hundred more, or one
+ * large string. False when there was nothing. */
 bool part_drain_step(struct partition *p);
 /* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
  * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
