@@ -36,11 +36,11 @@ static void resize(struct ghosts *g, uint32_t count) {
     *g = (struct ghosts){sets, count};
 }
 
-void ghosts_fit(struct ghosts *g, uint64_t entries) {
+void ghosts_fit(struct ghosts *g, uint64_t entries, bool grow) {
     uint64_t most = MAX(entries + entries / 2, (uint64_t)GHOSTS_MIN) / sizeof *g->sets;
     uint64_t least = most - most / 4; /* not for every entry more or less */
     most = MIN(most, (uint64_t)INT32_MAX);
-    if (g->count > most || g->count < least) {
+    if (g->count > most || (grow && g->count < least)) {
         resize(g, (uint32_t)(most - most / 16));
     }
 }

@@ -17,8 +17,8 @@ struct ghosts {
     uint32_t count; /* of sets */
 };
 
-/* Room in proportion to `entries`; those remembered stay. */
-void ghosts_fit(struct ghosts *g, uint64_t entries);
+/* Room in proportion to `entries`; those remembered stay. Without `grow` it is only made less. */
+void ghosts_fit(struct ghosts *g, uint64_t entries, bool grow);
 void ghosts_free(struct ghosts *g);
 void ghosts_add(struct ghosts *g, uint64_t hash, bool proved);
 /* Forgets it as well. */

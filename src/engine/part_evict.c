@@ -202,6 +202,16 @@ static uint64_t logical_bytes(const struct entry *e) {
     }
 }
 
+static uint64_t entries_of(const struct partition *p) {
+    uint64_t entries = 0;
+    for (unsigned db = 0; db < DATABASES_MAX; db++) {
+        entries += p->db[db] ? table_count(p->db[db]) : 0;
+    }
+    return entries;
+}
+
+/* Ghosts have room from the first eviction on. A keyspace that only grows needs none: making more
+ * of it again and again would take milliseconds of somebody's SET. */
 static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_t now_ms) {
     struct key key = table_key(p->db[db], entry_key(table_entry(ref)));
     if (table_is_volatile(ref) && entry_is_expired(table_entry(ref), now_ms)) {
@@ -214,6 +224,9 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
         part_count(&p->stats.evicted);
         part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
+    }
+    if (UNLIKELY(!p->ghosts.count) && part_policy(p)->is_lfu) {
+        ghosts_fit(&p->ghosts, entries_of(p), true);
     }
     ghosts_add(&p->ghosts, part_ghost_hash(db, &key), proved);
     p->share_events.evicted[proved]++;
@@ -321,7 +334,7 @@ void part_clock_move(struct partition *p) {
     p->step = p->step_left = quiet ? CLOCK_STEP_MAX : MIN(quantum, CLOCK_STEP_MAX);
     p->step_inserts = quiet ? MIN(quantum, CLOCK_STEP_MAX) : CLOCK_STEP_MAX;
     if (is_lfu) {
-        ghosts_fit(&p->ghosts, entries);
+        ghosts_fit(&p->ghosts, entries, !quiet);
     } else if (p->ghosts.count) {
         ghosts_free(&p->ghosts);
     }

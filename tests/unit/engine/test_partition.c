@@ -325,6 +325,29 @@ static void test_drain_counts_fields(void **state) {
     assert_int_equal(p->heap.live_bytes, 0);
 }
 
+/* Growing without evictions, no room is made for ghosts, which is copied each time; from the first
+ * eviction on there is some. */
+static void test_ghosts_from_first_eviction(void **state) {
+    enum { KEYS = 20000, FEW = 500 };
+    struct keyspace_params params = {.policy = EVICT_ALL_LFU};
+    struct partition *p = fix.p;
+    struct text t;
+    keyspace_set_params(fix.ks, &params);
+    for (unsigned n = 0; n < KEYS; n++) {
+        part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
+    }
+    assert_int_equal(p->ghosts.count, 0);
+    lock_release(&p->lock);
+    assert_int_equal(keyspace_evict(fix.ks, 0, 10, 1), 1);
+    lock_take(&p->lock);
+    assert_true(p->ghosts.count * 8 > KEYS);
+    part_flush(p, 0);
+    for (unsigned n = 0; n < FEW; n++) {
+        part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
+    }
+    assert_true(p->ghosts.count * 8 < 2 * FEW);
+}
+
 /* Entries of several databases and index segments move, and are found where they were. */
 static void test_compact(void **state) {
     enum { KEYS = 60000 };
@@ -428,6 +451,7 @@ int main(void) {
         TEST(test_sweep),
         TEST(test_drain),
         TEST(test_drain_counts_fields),
+        TEST(test_ghosts_from_first_eviction),
         TEST(test_compact),
         TEST(test_destroy_with_drain),
         TEST(test_idle_and_frequency),

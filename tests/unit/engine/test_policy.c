@@ -251,12 +251,14 @@ static void test_ghosts(void **state) {
     struct ghosts g = {0};
     ghosts_add(&g, hash_of(1), false); /* no room: forgotten */
     assert_int_equal(ghosts_take(&g, hash_of(1)), GHOST_NONE);
-    ghosts_fit(&g, ENTRIES);
+    ghosts_fit(&g, ENTRIES, false);
+    assert_int_equal(g.count, 0);
+    ghosts_fit(&g, ENTRIES, true);
     assert_true(g.count * sizeof *g.sets <= ENTRIES * 3 / 2);
     for (uint64_t n = 0; n < ENTRIES / 2; n++) {
         ghosts_add(&g, hash_of(n), n % 2);
     }
-    ghosts_fit(&g, ENTRIES + ENTRIES / 100);
+    ghosts_fit(&g, ENTRIES + ENTRIES / 100, true);
     unsigned known = 0, mistaken = 0, again = 0;
     for (uint64_t n = 0; n < ENTRIES / 2; n++) {
         mistaken += ghosts_take(&g, hash_of(n + 1000000)) != GHOST_NONE;
@@ -276,7 +278,7 @@ static void test_ghosts(void **state) {
         old += ghosts_take(&g, hash_of(n)) != GHOST_NONE;
     }
     assert_true(old < ENTRIES / 20); /* others came in their place */
-    ghosts_fit(&g, 10);
+    ghosts_fit(&g, 10, false);
     assert_true(g.count * sizeof *g.sets <= GHOSTS_MIN);
     ghosts_free(&g);
     assert_int_equal(g.count, 0);
