@@ -293,6 +293,14 @@ int64_t mem_used_bytes(void) {
     return mem_used_and_counted(&counted);
 }
 
+int64_t mem_thread_bytes(void) {
+    if (thread_slot < 0) {
+        return 0;
+    }
+    const struct thread_counters *own = &threads[thread_slot].counters;
+    return (int64_t)(*own->allocated - *own->freed) + own_counted;
+}
+
 void mem_count(int64_t bytes) {
     __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
 }

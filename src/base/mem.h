@@ -49,6 +49,9 @@ int64_t mem_used_and_counted(int64_t *counted_bytes);
 void mem_thread_register(void);
 /* Counts `bytes` more (or less) in mem_used_bytes: for an allocator on top of mem_map. */
 void mem_count(int64_t bytes);
+/* Of the calling thread alone, what it allocated and counted less what it freed: for differences,
+ * at the price of a few loads. 0 when it is not registered. */
+int64_t mem_thread_bytes(void);
 /* Called by a registered thread as its last act; slots are not reused. */
 void mem_thread_unregister(void);
 /* Resident bytes say something of what was allocated: not under sanitizers. */

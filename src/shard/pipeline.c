@@ -317,6 +317,14 @@ static void prefetch_stage(struct shard *sh,
     }
 }
 
+/* Before a batch, and within it once its commands have grown what is kept: a few bytes of request
+ * (SETRANGE, COPY) may ask for a large value. */
+static void make_room(struct shard *sh, uint32_t commands) {
+    sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
+                         !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, commands);
+    sh->room_bytes = mem_thread_bytes();
+}
+
 void pipeline_run(struct shard *sh) {
     struct batch *b = &sh->batch;
     uint32_t count = b->count;
@@ -325,12 +333,14 @@ void pipeline_run(struct shard *sh) {
         prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
-        sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
-                             !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, count);
+        make_room(sh, count);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &b->requests[i];
+        if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > GROWTH_BYTES_MAX)) {
+            make_room(sh, count - i);
+        }
         execute(sh, r);
         /* Runs of one command are timed together. */
         if (i + 1 == count || b->requests[i + 1].cmd.spec != r->cmd.spec) {

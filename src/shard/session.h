@@ -23,6 +23,7 @@ enum {
     RESUMES_A_LOOP_MAX = 256,
     MAINTAIN_SLOTS = 448,           /* table slots swept for expiry in one step */
     EVICT_A_ROUND_MAX = 64,
+    GROWTH_BYTES_MAX = 1 << 20, /* by the commands of a batch, between two looks at maxmemory */
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
 };
@@ -141,6 +142,7 @@ struct shard {
     const struct settings **retired; /* replaced during this batch, released after it */
     uint32_t retired_count, retired_cap;
     struct maintenance maintenance;
+    int64_t room_bytes;        /* mem_thread_bytes when maxmemory was last looked at */
     bool evicting;             /* memory is over the limit, and it is of use to go on */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;

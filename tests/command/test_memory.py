@@ -123,3 +123,25 @@ def test_lowered_without_eviction(own):
     assert own.cmd("GET", "key:1") == VALUE and own.cmd("DEL", "key:1") == 1
     assert own.cmd("CONFIG", "SET", "maxmemory", "0") == "OK"
     assert own.cmd("SET", "k", "v") == "OK"
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+@pytest.mark.parametrize("command", ["SETRANGE", "COPY"])
+def test_held_within_a_batch(policy, command):
+    """Small requests that make large values, all received at once."""
+    size, limit, count = 4 << 20, 48 << 20, 60
+    with Instance(maxmemory=limit, maxmemory_policy=policy) as instance:
+        client = instance.client()
+        assert client.cmd("SET", "first", b"v" * size) == "OK"
+        before = int(info(client, "memory")["used_memory_rss"])
+        if command == "COPY":
+            commands = [("COPY", "first", "k%d" % n) for n in range(count)]
+        else:
+            commands = [("SETRANGE", "k%d" % n, size - 1, "x") for n in range(count)]
+        replies = client.pipeline(commands)
+        with open("/proc/%d/status" % instance.pid, encoding="ascii") as f:
+            peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+        refused = sum(isinstance(r, Error) for r in replies)
+        assert refused > count / 2 if policy == "noeviction" else refused == 0
+        assert used(client) < limit + 2 * size
+        assert peak < before + limit + 4 * size
