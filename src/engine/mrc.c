@@ -13,6 +13,8 @@
  *    one that is partitions / rate as long.
  * 2. At most keys_max keys: when there are more the threshold is lowered by a sixteenth or so, the
  *    keys above it are forgotten, and what was counted is scaled down to the new rate.
+ *    First go those at the bottom of the stack, once that is MRC_REACH times as deep as what is
+ *    there takes: else all keys that ever passed through the cache would be on it in the end.
  * 3. A key that is not there comes onto the stack when it is written, not by being asked for: what
  *    nobody stores is a miss at any size. One that was evicted is still on it.
  * 4. `expected` is how many reads should have been sampled, from the partition's counters. What it
@@ -37,12 +39,15 @@ enum {
 
 struct node {
     uint64_t hash, bytes;
-    uint32_t db, at; /* at: position, from 1 */
+    uint32_t at; /* position, from 1 */
+    uint16_t db;
+    bool gone; /* evicted */
 };
 
 struct mrc_sample {
-    uint32_t count, slots_mask, positions, last; /* last: the highest position in use */
-    uint64_t total_bytes;                        /* of all nodes */
+    uint32_t count, slots_mask, positions;
+    uint32_t first, last;             /* positions in use lie within */
+    uint64_t total_bytes, gone_bytes; /* of all nodes, of those evicted */
     struct node *nodes;                          /* dense */
     uint32_t *slots;                             /* node index + 1; 0 = vacant */
     uint32_t *order;                             /* node index + 1, by position; 0 = vacant */
@@ -67,6 +72,7 @@ static struct mrc_sample *sample_create(uint32_t keys_max) {
     struct mrc_sample *s = mem_zalloc(sizeof *s);
     s->slots_mask = slots - 1;
     s->positions = POSITIONS_A_KEY * keys_max;
+    s->first = 1;
     s->nodes = mem_alloc((keys_max + KEYS_SPARE) * sizeof *s->nodes);
     s->slots = mem_zalloc(slots * sizeof *s->slots);
     s->order = mem_zalloc((s->positions + 1) * sizeof *s->order);
@@ -165,6 +171,7 @@ static void renumber(struct mrc_sample *s) {
             s->tree[parent] += s->tree[at];
         }
     }
+    s->first = 1;
     s->last = to;
 }
 
@@ -172,17 +179,20 @@ static void take_off(struct mrc_sample *s, struct node *n) {
     tree_add(s, n->at, -n->bytes);
     s->order[n->at] = 0;
     s->total_bytes -= n->bytes;
+    s->gone_bytes -= n->gone ? n->bytes : 0;
 }
 
-static void put_on_top(struct mrc_sample *s, uint32_t index, uint64_t bytes) {
+static void put_on_top(struct mrc_sample *s, uint32_t index, uint64_t bytes, bool gone) {
     if (s->last == s->positions) {
         renumber(s);
     }
     struct node *n = &s->nodes[index];
     n->bytes = bytes;
+    n->gone = gone;
     n->at = ++s->last;
     s->order[n->at] = index + 1;
     s->total_bytes += bytes;
+    s->gone_bytes += gone ? bytes : 0;
     tree_add(s, n->at, bytes);
 }
 
@@ -197,6 +207,14 @@ static void forget(struct mrc_sample *s, uint32_t slot) {
         s->order[moved->at] = index + 1;
         s->nodes[index] = *moved;
     }
+}
+
+static void forget_oldest(struct mrc_sample *s) {
+    while (!s->order[s->first]) {
+        s->first++;
+    }
+    const struct node *n = &s->nodes[s->order[s->first] - 1];
+    forget(s, find_slot(s, n->hash, n->db));
 }
 
 /* --- counting --- */
@@ -262,14 +280,23 @@ static bool has_too_many(const struct mrc *m) {
     return m->sample->count > most;
 }
 
+/* The bottom of the stack lies deeper than anybody asks about. */
+static bool is_deep(const struct mrc_sample *s) {
+    return s->total_bytes > MRC_REACH * (s->total_bytes - s->gone_bytes);
+}
+
 static void insert(struct mrc *m, unsigned db, uint64_t hash, uint32_t slot, size_t bytes) {
     struct mrc_sample *s = m->sample;
     uint32_t index = s->count++;
-    s->nodes[index] = (struct node){.hash = hash, .db = db};
+    s->nodes[index] = (struct node){.hash = hash, .db = (uint16_t)db};
     s->slots[slot] = index + 1;
-    put_on_top(s, index, bytes);
+    put_on_top(s, index, bytes, false);
     while (has_too_many(m)) {
-        lower_threshold(m);
+        if (is_deep(s)) {
+            forget_oldest(s);
+        } else {
+            lower_threshold(m);
+        }
     }
 }
 
@@ -284,13 +311,14 @@ void mrc_read(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mr
     if (s->slots[slot]) {
         uint32_t index = s->slots[slot] - 1;
         struct node *n = &s->nodes[index];
+        bool gone = n->gone && !bytes;
         bytes = bytes ? bytes : n->bytes;
         uint64_t above = n->at == s->last ? 0 : s->total_bytes - tree_sum(s, n->at);
         double distance = (double)above * m->partitions / rate_of(m) + (double)bytes;
         s->distances[bucket_of(distance)]++;
-        if (n->at != s->last || bytes != n->bytes) {
+        if (n->at != s->last || bytes != n->bytes || gone != n->gone) {
             take_off(s, n);
-            put_on_top(s, index, bytes);
+            put_on_top(s, index, bytes, gone);
         }
     } else if (bytes) {
         insert(m, db, hash, slot, bytes);
@@ -304,7 +332,7 @@ void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes,
     uint32_t slot = find_slot(s, hash, db);
     if (s->slots[slot]) {
         take_off(s, &s->nodes[s->slots[slot] - 1]);
-        put_on_top(s, s->slots[slot] - 1, bytes);
+        put_on_top(s, s->slots[slot] - 1, bytes, false);
     } else {
         insert(m, db, hash, slot, bytes);
     }
@@ -315,6 +343,16 @@ void mrc_remove(struct mrc *m, unsigned db, uint64_t hash) {
     uint32_t slot = s ? find_slot(s, hash, db) : 0;
     if (s && s->slots[slot]) {
         forget(s, slot);
+    }
+}
+
+void mrc_evict(struct mrc *m, unsigned db, uint64_t hash) {
+    struct mrc_sample *s = m->sample;
+    uint32_t slot = s ? find_slot(s, hash, db) : 0;
+    if (s && s->slots[slot]) {
+        struct node *n = &s->nodes[s->slots[slot] - 1];
+        s->gone_bytes += n->gone ? 0 : n->bytes;
+        n->gone = true;
     }
 }
 

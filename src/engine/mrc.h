@@ -14,6 +14,7 @@ enum {
     MRC_KEYS_MIN = 64,       /* ... but at least so many in each */
     MRC_RATE_MAX_BITS = 5,   /* at most one of 32 keys is sampled ... */
     MRC_RATE_BITS = 7,       /* ... and one of 128 where that is a quarter of MRC_KEYS_MAX */
+    MRC_REACH = 16, /* times what the keys take: the largest memory an estimate is good for */
     MRC_OCTAVE = 8,          /* buckets of distances in each doubling of bytes */
     MRC_BYTES_BITS_MIN = 10, /* the first bucket: up to 1 KiB */
     MRC_BYTES_BITS_MAX = 46,
@@ -48,8 +49,10 @@ static inline bool mrc_samples(const struct mrc *m, uint64_t hash) {
 void mrc_read(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mrc_counts counts);
 /* A write: the key is now the most recent one, and of that size. */
 void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mrc_counts counts);
-/* It was deleted or has expired: no memory would have kept it. Not for evictions. */
+/* It was deleted or has expired: no memory would have kept it. */
 void mrc_remove(struct mrc *m, unsigned db, uint64_t hash);
+/* It was evicted, and stays on the stack: with more memory it would be there. */
+void mrc_evict(struct mrc *m, unsigned db, uint64_t hash);
 /* All keys of a database are gone. Any state. */
 void mrc_flush(struct mrc *m, unsigned db);
 

@@ -224,6 +224,9 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
         part_count(&p->stats.evicted);
         part_add(&p->stats.evicted_bytes, logical_bytes(e));
         part_touched(p, db, &key);
+        if (mrc_samples(&p->mrc, key.hash)) {
+            mrc_evict(&p->mrc, db, key.hash);
+        }
     }
     if (UNLIKELY(!p->ghosts.count) && part_policy(p)->is_lfu) {
         ghosts_fit(&p->ghosts, entries_of(p), true);

@@ -264,6 +264,43 @@ static void test_bounded(void **state) {
     mem_thread_unregister();
 }
 
+/* Ever new keys, each read once and evicted later, leave the sample of those in use as it is. */
+static void test_passing(void **state) {
+    enum { HOT = 20000, EVENTS = 10000000, STAY = 20000, BYTES = 100 };
+    struct mrc m;
+    mrc_init(&m, 1);
+    struct rng rng = {5};
+    struct mrc_counts counts = {0, 0};
+    for (uint64_t n = 0; n < EVENTS; n++) {
+        bool hot = n % 2;
+        uint64_t key = hot ? rng_below(&rng, HOT) : HOT + n;
+        uint64_t hash = hash_bytes(77, &key, sizeof key);
+        counts.hits += hot;
+        counts.misses += !hot;
+        if (mrc_samples(&m, hash)) {
+            mrc_read(&m, 0, hash, hot ? BYTES : 0, counts);
+            if (!hot) {
+                mrc_write(&m, 0, hash, BYTES, counts);
+            }
+        }
+        uint64_t old = HOT + n - 2 * STAY;
+        hash = hash_bytes(77, &old, sizeof old);
+        if (!hot && n >= 2 * STAY && mrc_samples(&m, hash)) {
+            mrc_evict(&m, 0, hash);
+        }
+    }
+    struct mrc_sum sum = {0};
+    mrc_add(&m, &sum);
+    assert_in_range(sum.keys, m.keys_max / 2, m.keys_max);
+    /* of HOT + STAY keys in use one of 128, as if no others had been */
+    assert_true(m.threshold > (1u << (32 - MRC_RATE_BITS)) / 10 * 9);
+    /* a hot key's distance: with reads as often as others, 1 - e^-1 of the hot are within HOT reads
+     * of hot keys, which bring HOT new keys */
+    double at = (HOT * (1 - exp(-1)) + HOT) * BYTES;
+    assert_true(fabs(mrc_hit_ratio(&sum, at) - (1 - exp(-1)) / 2) < 0.05);
+    mrc_set_enabled(&m, false);
+}
+
 /* Deleted and flushed keys are on the stack no more; databases are apart. */
 static void test_removed(void **state) {
     struct mrc m;
@@ -339,7 +376,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_zipf),      cmocka_unit_test(test_uniform),
         cmocka_unit_test(test_loop),      cmocka_unit_test(test_follows),
-        cmocka_unit_test(test_bounded),   cmocka_unit_test(test_removed),
+        cmocka_unit_test(test_bounded),   cmocka_unit_test(test_passing),
+        cmocka_unit_test(test_removed),
         cmocka_unit_test(test_partition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
