@@ -14,7 +14,12 @@
 #include "engine/entry.h"
 #include "engine/table.h"
 
-enum { PACKED_BYTES_MAX = 64 * 1024 * 1024, PACKED_LEN_BYTES_MAX = 4, PACKED_ALIGN_BYTES = 8 };
+enum {
+    PACKED_BYTES_MAX = 64 * 1024 * 1024,
+    PACKED_CAP_MIN = 64, /* what is more is given back when half of it is not in use */
+    PACKED_LEN_BYTES_MAX = 4,
+    PACKED_ALIGN_BYTES = 8,
+};
 
 struct hash {
     struct table *table;
@@ -83,17 +88,24 @@ static bool packed_find(const struct hash *h, struct slice field, struct pair *o
     return false;
 }
 
+static void packed_fit(struct hash *h, size_t len) {
+    h->cap = (uint32_t)mem_good_size(len + len / 8);
+    h->packed = mem_realloc(h->packed, h->cap);
+}
+
 /* Makes the run [offset, offset + old) of `packed` `fresh` bytes long; returns where it is now. */
 static char *packed_splice(struct hash *h, size_t offset, size_t old, size_t fresh) {
     size_t len = h->len - old + fresh, tail = h->len - offset - old;
     if (len > h->cap) {
-        h->cap = (uint32_t)mem_good_size(len + len / 8);
-        h->packed = mem_realloc(h->packed, h->cap);
+        packed_fit(h, len);
     }
     char *at = h->packed + offset;
     memmove(at + fresh, at + old, tail);
     h->len = (uint32_t)len;
-    return at;
+    if (h->cap > PACKED_CAP_MIN && len < h->cap / 2) {
+        packed_fit(h, len);
+    }
+    return h->packed + offset;
 }
 
 static bool packed_set(struct hash *h, struct slice field, struct slice value) {

@@ -163,6 +163,29 @@ static void mark(void *arg, struct slice field, struct slice value) {
     seen[number_of(field)] = 1;
 }
 
+/* A packed hash gives back what its deleted fields took. */
+static void test_packed_shrinks(void **state) {
+    enum { PACKED = 100 };
+    struct hash *h = hash_create();
+    struct text text;
+    char value[64];
+    memset(value, 'v', sizeof value);
+    for (uint32_t n = 0; n < PACKED; n++) {
+        hash_set(h, field_of(&text, n), slice_of(value, sizeof value), &limits);
+    }
+    assert_true(hash_is_packed(h) && hash_memory_bytes(h, 0) > PACKED * sizeof value);
+    for (uint32_t n = PACKED; n-- > 1;) {
+        assert_true(hash_delete(h, field_of(&text, n)));
+    }
+    assert_true(hash_memory_bytes(h, 0) < 4 * sizeof value);
+    struct slice left;
+    assert_true(hash_get(h, field_of(&text, 0), &left) && left.len == sizeof value);
+    hash_set(h, field_of(&text, 0), SLICE(""), &limits);
+    assert_true(hash_get(h, field_of(&text, 0), &left) && left.len == 0);
+    assert_true(hash_delete(h, field_of(&text, 0)) && hash_count(h) == 0);
+    hash_destroy(h);
+}
+
 static void test_scan(void **state) {
     struct text text;
     struct hash *h = hash_create();
@@ -238,6 +261,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),          cmocka_unit_test(test_limits),
         cmocka_unit_test(test_packed_lengths), cmocka_unit_test(test_scan),
+        cmocka_unit_test(test_packed_shrinks),
         cmocka_unit_test(test_random),         cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
