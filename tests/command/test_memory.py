@@ -145,3 +145,35 @@ def test_held_within_a_batch(policy, command):
         assert refused > count / 2 if policy == "noeviction" else refused == 0
         assert used(client) < limit + 2 * size
         assert peak < before + limit + 4 * size
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
+def test_lowered_by_much(policy):
+    """A request that only reads evicts some hundreds, not as many as it takes."""
+    with Instance(maxmemory_policy=policy) as instance:
+        client = instance.client()
+        for first in range(0, 500000, 10000):
+            client.pipeline([("SET", "key:%d" % n, VALUE) for n in range(first, first + 10000)])
+        client.cmd("CONFIG", "SET", "maxmemory", "20mb")
+        evicted = [0]
+
+        def lowered():
+            evicted.append(int(info(client, "stats")["evicted_keys"]))
+            return used(client) < 20 << 20
+
+        until(lowered, "evicted")
+        assert max(b - a for a, b in zip(evicted, evicted[1:])) < 4096
+
+
+@pytest.mark.parametrize("size", [256 << 10, 2 << 20])
+def test_large_values_fill_the_room(size):
+    """Eviction ends once there is room: what it has handed to be freed later is on its way."""
+    limit, keys = 64 << 20, []
+    fit = limit // (size + (64 << 10)) - 3  # the program, and what is being received
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        for n in range(4 * fit):
+            assert client.cmd("SET", "k%d" % n, b"v" * size) == "OK"
+            if n > 2 * fit:
+                keys.append(client.cmd("DBSIZE"))
+        assert min(keys) > fit * 3 / 4
