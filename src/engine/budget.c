@@ -1,15 +1,18 @@
 /* The memory budget of a keyspace: when it is full, what goes first, and what holes in the heaps
  * are worth; see keyspace.h. Any thread; takes one partition's lock at a time.
  *
- *     used        allocations and live objects of the heaps             \
- *     holes       room in the heaps' blocks that no object takes         > resident memory
- *     overhead    the rest, as measured: program, allocator's slack     /
+ *     used        allocations and live objects of the heaps         \
+ *     holes       room in the heaps' blocks that no object takes     > resident memory
+ *     overhead    the rest, as measured: program, allocator's slack /
  *
- * 1. Full is: used above maxmemory, or all three above it by RESIDENT_PERCENT. The latter evicts,
- *    but no command is refused for it while something can be evicted.
- * 2. Before that, when used and holes are above maxmemory, the heaps are compacted with each batch.
+ * 1. Full is: used above maxmemory, or all three above it by EVICT_PERMILLE. Both evict, but no
+ *    command is refused for the latter while something can be evicted.
+ * 2. From COMPACT_PERMILLE on the heaps are compacted with each batch. What is evicted becomes
+ *    holes first: those that compaction is going to close do not count for eviction, so it takes
+ *    no more than what is above.
  * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries and EVICT_A_COMMAND a command;
- *    beyond the soft limit, 1/SLACK_DIVISOR above maxmemory, it goes on up to EVICT_MAX. */
+ *    when used memory is 1/SLACK_DIVISOR above maxmemory it goes on up to EVICT_MAX.
+ * 4. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
 
 #include "base/mem.h"
@@ -19,7 +22,7 @@ enum {
     COMPACT_PERMILLE = 15, /* resident memory above maxmemory: holes are closed */
     EVICT_PERMILLE = 30,   /* ... something goes */
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
-    MEASURES_A_PURGE = 2, /* the allocator is not asked to give back each time */
+    MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
     NEAR_DIVISOR = 8,
     SMALL_DIVISOR = 16,
@@ -27,7 +30,8 @@ enum {
     EVICT_A_COMMAND = 4,
     EVICT_MAX = 16 * 1024,
     EVICT_STEP = 256,
-    LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads */
+    LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads, or ... */
+    LOOK_BYTES = 64 * 1024,
     EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
     EVICT_STAYS_MAX = 4, /* a turn */
     SLACK_DIVISOR = 64,
@@ -117,12 +121,17 @@ static uint64_t loose_bytes(const struct keyspace *ks) {
 bool keyspace_is_full(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
-    return max && (m.used > max || (!is_small(ks, max) &&
-                                    resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
+    return max && (m.used > max ||
+                   (!is_small(ks, max) && resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
+}
+
+static uint64_t used_above(uint64_t max) {
+    return above((uint64_t)mem_used_bytes(), max);
 }
 
 void budget_changed(struct keyspace *ks) {
-    atomic_store_explicit(&ks->allowed_bytes, excess(ks), memory_order_relaxed);
+    uint64_t max = load(&ks->maxmemory_bytes);
+    atomic_store_explicit(&ks->allowed_bytes, max ? used_above(max) : 0, memory_order_relaxed);
 }
 
 bool keyspace_measure(struct keyspace *ks) {
@@ -188,8 +197,22 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor 
         evicted = part_evict(p, v->policy, &candidate, force, now_ms);
         stays += evicted == EVICT_STAYS;
     }
+    v->drains = evicted == EVICT_DONE && p->drain_count > 0;
+    v->drain_partition = p->index;
     lock_release(&p->lock);
     return evicted == EVICT_DONE;
+}
+
+/* A step of the drain that the last eviction filled. */
+static bool drain_victim(struct keyspace *ks, struct evictor *v) {
+    if (!v->drains) {
+        return false;
+    }
+    struct partition *p = ks->partitions[v->drain_partition];
+    lock_take(&p->lock);
+    v->drains = part_drain_step(p);
+    lock_release(&p->lock);
+    return v->drains;
 }
 
 /* Frees something: what is in the drain of the next partition, as it is dead already, or the best
@@ -200,6 +223,9 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     struct evictor *v = &ks->evictors[shard];
     enum evict_policy policy = atomic_load_explicit(&ks->policy, memory_order_relaxed);
     evictor_use(v, policy);
+    if (drain_victim(ks, v)) {
+        return FREED_DRAINED;
+    }
     for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
         struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
         enum freed freed = FREED_NOTHING;
@@ -220,13 +246,16 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     return FREED_NOTHING;
 }
 
-/* Frees up to `limit` entries while memory is above `goal` bytes of excess; returns how many. */
-static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit,
-                       uint64_t goal) {
+/* Frees up to `limit` entries while memory is above its limit; returns how many. */
+static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     uint32_t fruitless = 0, freed_count = 0;
+    int64_t since = 0;
     for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count; i++) {
-        if (i % LOOK_EVERY == 0 && excess(ks) <= goal) {
-            break;
+        if (i % LOOK_EVERY == 0 || since - mem_thread_bytes() > LOOK_BYTES) {
+            if (excess(ks) == 0) {
+                break;
+            }
+            since = mem_thread_bytes();
         }
         enum freed freed = free_something(ks, shard, now_ms);
         i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
@@ -275,21 +304,21 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
         return true;
     }
     uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
-    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands, 0);
+    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands);
     uint32_t step = freed;
-    while (step && freed < EVICT_MAX && excess(ks) >= allowed + slack) {
-        step = shrink(ks, shard, now_ms, EVICT_STEP, allowed);
+    while (step && freed < EVICT_MAX && used_above(max) >= allowed + slack) {
+        step = shrink(ks, shard, now_ms, EVICT_STEP);
         freed += step;
     }
-    uint64_t left = excess(ks), used = (uint64_t)mem_used_bytes();
+    uint64_t left = used_above(max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
-    return left == 0 || (evicts && used < max + allowed + (freed ? slack : 0));
+    return left == 0 || (evicts && left < allowed + (freed ? slack : 0));
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     bool moved = compact(ks, shard, limit);
-    return shrink(ks, shard, now_ms, limit, 0) > 0 || moved;
+    return shrink(ks, shard, now_ms, limit) > 0 || moved;
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

@@ -32,6 +32,8 @@ struct evict_pool {
 struct evictor {
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */
+    uint32_t drain_partition; /* has in its drain what was evicted, when `drains` */
+    bool drains;
     uint32_t compact_rotor;   /* the same for compaction before a batch */
     uint32_t compact_barren;  /* partitions since one had anything to move */
     struct evict_pool new_entries, proved;

@@ -232,14 +232,23 @@ void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct m
     }
 }
 
-enum { RANDOM_TRIES_MAX = 32 };
+enum { RANDOM_TRIES_MAX = 64, RANDOM_SCANS_MAX = 256, RANDOM_SCAN_COUNT = 16 };
 
-static bool append_if_live(struct entry *e, int64_t now_ms, struct buf *out) {
-    bool live = entry_type(e) != VALUE_ABSENT && !entry_is_expired(e, now_ms);
-    if (live) {
-        buf_append_slice(out, entry_key(e));
+/* Draws an entry of the partition; one that has expired goes, so that the next call meets fewer. */
+static bool draw_entry(struct partition *p, unsigned db, struct rng *rng, int64_t now_ms,
+                       struct buf *out) {
+    struct table_ref ref = table_random(p->db[db], rng);
+    struct entry *e = table_entry(ref);
+    if (entry_is_expired(e, now_ms)) {
+        struct key key = table_key(p->db[db], entry_key(e));
+        part_remove_expired(p, db, &key, ref);
+        return false;
     }
-    return live;
+    if (entry_type(e) == VALUE_ABSENT) {
+        return false;
+    }
+    buf_append_slice(out, entry_key(e));
+    return true;
 }
 
 /* One draw: a partition by its share of the keys, then an entry of it. */
@@ -252,7 +261,7 @@ static bool draw_key(struct keyspace *ks, const struct lockset *held, unsigned d
         uint64_t keys = p->db[db] ? table_count(p->db[db]) - table_count_absent(p->db[db]) : 0;
         bool here = at < keys;
         if (here) {
-            found = append_if_live(table_entry(table_random(p->db[db], rng)), now_ms, out);
+            found = draw_entry(p, db, rng, now_ms, out);
         }
         visit_end(p, held);
         if (here) {
@@ -285,12 +294,12 @@ bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsign
             return true;
         }
     }
-    /* Nearly all have expired: the first live key from the beginning. */
+    /* Nearly all have expired, or are rows known to be absent: a live one among the next some. */
     struct first_key first = {out, false};
-    uint64_t cursor = 0;
+    uint64_t cursor = rng_next(rng), scans = 0;
     do {
-        cursor = keyspace_scan(ks, held, db, cursor, 1, now_ms, take_first, &first);
-    } while (cursor && !first.found);
+        cursor = keyspace_scan(ks, held, db, cursor, RANDOM_SCAN_COUNT, now_ms, take_first, &first);
+    } while (!first.found && ++scans < RANDOM_SCANS_MAX);
     return first.found;
 }
 

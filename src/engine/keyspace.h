@@ -119,7 +119,8 @@ void keyspace_count(struct keyspace *ks, const struct lockset *held, unsigned db
 uint64_t keyspace_mean_ttl_ms(struct keyspace *ks, const struct lockset *held, unsigned db);
 /* Adds every partition's estimate of the hit ratio to `sum`; each is locked unless `held`. */
 void keyspace_estimate(struct keyspace *ks, const struct lockset *held, struct mrc_sum *sum);
-/* Copies a random live key's bytes to `out`... false when the database is empty. */
+/* Copies a random live key's bytes to `out`. False: the database has none, or so few among what has
+ * expired and what is known to be absent that some thousand looks found none. */
 struct buf;
 bool keyspace_random_key(struct keyspace *ks, const struct lockset *held, unsigned db,
                          struct rng *rng, int64_t now_ms, struct buf *out);

@@ -29,9 +29,9 @@
 #include "base/mem.h"
 
 enum {
-    READS_MAX = 4096,      /* sampled: then the counts are halved */
-    POSITIONS_A_KEY = 2,   /* renumbered after an access a key */
-    LOWER_DIVISOR = 16,    /* by so much the threshold is lowered at least */
+    READS_MAX = 4096,    /* sampled: then the counts are halved */
+    POSITIONS_A_KEY = 2, /* renumbered after an access a key */
+    LOWER_DIVISOR = 16,  /* by so much the threshold is lowered at least */
     KEYS_SPARE = 1,
 };
 
@@ -48,9 +48,9 @@ struct mrc_sample {
     uint32_t count, slots_mask, positions;
     uint32_t first, last;             /* positions in use lie within */
     uint64_t total_bytes, gone_bytes; /* of all nodes, of those evicted */
-    struct node *nodes;                          /* dense */
-    uint32_t *slots;                             /* node index + 1; 0 = vacant */
-    uint32_t *order;                             /* node index + 1, by position; 0 = vacant */
+    struct node *nodes;               /* dense */
+    uint32_t *slots;                  /* node index + 1; 0 = vacant */
+    uint32_t *order;                  /* node index + 1, by position; 0 = vacant */
     uint64_t *tree;
     struct mrc_counts counts; /* when looked at last */
     double reads, hits;       /* of all keys; halved with the others */
@@ -274,9 +274,11 @@ static bool begin(struct mrc *m, struct mrc_counts counts) {
 }
 
 /* A sampled read of a large keyspace costs most of a microsecond, as nothing of it is in the cores'
- * caches: one of 128 is what 1% of the time allows. */
+ * caches: one of 256 is what 1% of the time allows. */
 static bool has_too_many(const struct mrc *m) {
-    uint32_t most = m->threshold > 1u << (32 - MRC_RATE_BITS) ? m->keys_max / 4 : m->keys_max;
+    uint32_t most = m->threshold > 1u << (32 - MRC_RATE_MID_BITS) ? m->keys_max / 16
+                    : m->threshold > 1u << (32 - MRC_RATE_BITS)   ? m->keys_max / 4
+                                                                  : m->keys_max;
     return m->sample->count > most;
 }
 
@@ -325,8 +327,7 @@ void mrc_read(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mr
     }
 }
 
-void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes,
-               struct mrc_counts counts) {
+void mrc_write(struct mrc *m, unsigned db, uint64_t hash, size_t bytes, struct mrc_counts counts) {
     begin(m, counts);
     struct mrc_sample *s = m->sample;
     uint32_t slot = find_slot(s, hash, db);

@@ -12,8 +12,9 @@
 enum {
     MRC_KEYS_MAX = 8192,     /* sampled, in all partitions together ... */
     MRC_KEYS_MIN = 64,       /* ... but at least so many in each */
-    MRC_RATE_MAX_BITS = 6,   /* at most one of 64 keys is sampled ... */
-    MRC_RATE_BITS = 8,       /* ... and one of 256 where that is a quarter of MRC_KEYS_MAX */
+    MRC_RATE_MAX_BITS = 5,   /* at most one of 32 keys is sampled ... */
+    MRC_RATE_MID_BITS = 6,   /* ... one of 64 where that is a 16th of MRC_KEYS_MAX ... */
+    MRC_RATE_BITS = 8,       /* ... and one of 256 where that is a quarter */
     MRC_REACH = 16,          /* times what the keys take: the largest memory it is good for */
     MRC_OCTAVE = 8,          /* buckets of distances in each doubling of bytes */
     MRC_BYTES_BITS_MIN = 10, /* the first bucket: up to 1 KiB */

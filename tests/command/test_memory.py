@@ -147,24 +147,6 @@ def test_held_within_a_batch(policy, command):
         assert peak < before + limit + 4 * size
 
 
-@pytest.mark.parametrize("policy", ["allkeys-lru", "allkeys-random"])
-def test_lowered_by_much(policy):
-    """A request that only reads evicts some hundreds, not as many as it takes."""
-    with Instance(maxmemory_policy=policy) as instance:
-        client = instance.client()
-        for first in range(0, 500000, 10000):
-            client.pipeline([("SET", "key:%d" % n, VALUE) for n in range(first, first + 10000)])
-        client.cmd("CONFIG", "SET", "maxmemory", "20mb")
-        evicted = [0]
-
-        def lowered():
-            evicted.append(int(info(client, "stats")["evicted_keys"]))
-            return used(client) < 20 << 20
-
-        until(lowered, "evicted")
-        assert max(b - a for a, b in zip(evicted, evicted[1:])) < 4096
-
-
 @pytest.mark.parametrize("size", [256 << 10, 2 << 20])
 def test_large_values_fill_the_room(size):
     """Eviction ends once there is room: what it has handed to be freed later is on its way."""

@@ -195,6 +195,29 @@ static void test_shape_changes_under_load(void **state) {
     mem_thread_unregister();
 }
 
+/* Memory is lowered by much, and more and less of it turns out to be resident on the way: a command
+ * that adds nothing still evicts no more than its part. */
+static void test_lowered_by_much(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_RANDOM);
+    fill(ks, 0, BUDGET / 130, 100);
+    struct keyspace_params params = {.policy = EVICT_ALL_RANDOM,
+                                     .maxmemory_bytes = ks->maxmemory_bytes * 3 / 4};
+    keyspace_set_params(ks, &params);
+    uint64_t keys, with_expiry, before;
+    keyspace_count(ks, NULL, 0, &before, &with_expiry);
+    for (unsigned i = 0; i < TIMES_MAX && keyspace_is_full(ks); i++) {
+        ks->overhead_bytes = ks->maxmemory_bytes / 20 * (i / 8 % 2);
+        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        keyspace_count(ks, NULL, 0, &keys, &with_expiry);
+        assert_in_range(before - keys, 0, 100);
+        before = keys;
+    }
+    assert_false(keyspace_is_full(ks));
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* Holes that nothing fits in can't be closed: then keys go for them, or memory would stay above
  * its limit. */
 static void test_holes_that_stay(void **state) {
@@ -219,6 +242,7 @@ int main(void) {
         cmocka_unit_test(test_make_room_drains),
         cmocka_unit_test(test_overhead_takes_its_own_share),
         cmocka_unit_test(test_shape_changes_under_load),
+        cmocka_unit_test(test_lowered_by_much),
         cmocka_unit_test(test_holes_that_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

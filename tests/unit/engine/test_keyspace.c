@@ -143,6 +143,9 @@ static void test_count_swap_random(void **state) {
         assert_int_equal(seen[n], 1);
     }
     assert_false(keyspace_random_key(ks, NULL, 1, &rng, 50, &out));
+    keyspace_count(ks, NULL, 1, &keys, &with_expiry);
+    assert_int_equal(keys, 0); /* what is met and has expired goes */
+    set(ks, 1, 7, 50);
     struct lockset all;
     lockset_clear(&all);
     lockset_add_all(&all, ks);
@@ -157,7 +160,7 @@ static void test_count_swap_random(void **state) {
     assert_int_equal(marks[7], 1);
     lockset_unlock(&all, ks);
     keyspace_count(ks, NULL, 1, &keys, &with_expiry);
-    assert_int_equal(keys, 100);
+    assert_int_equal(keys, 60);
     for (unsigned n = 0; n < 200; n++) {
         struct key key = keyspace_key(ks, slice_of(&n, sizeof n));
         keyspace_prefetch_bucket(ks, 0, key.hash);
@@ -315,6 +318,29 @@ static bool ask(struct keyspace *ks, unsigned n, unsigned room) {
         assert_true(there(ks, 0, n, 0) || room < 16); /* what has just come is not what goes */
     }
     return hit;
+}
+
+/* Among dead entries a few live ones are found by bounded work, which the dead ones met make less. */
+static void test_random_among_the_dead(void **state) {
+    struct keyspace *ks = keyspace_create(2, 5, NULL);
+    struct rng rng = {1};
+    struct buf out = {0};
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, 10);
+    }
+    assert_false(keyspace_random_key(ks, NULL, 0, &rng, 10, &out));
+    assert_in_range(keys_of(ks), KEYS - 64, KEYS - 32);
+    for (unsigned n = KEYS; n < KEYS + 100; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    unsigned found = 0;
+    for (unsigned i = 0; i < 200; i++) {
+        found += keyspace_random_key(ks, NULL, 0, &rng, 10, &out);
+    }
+    assert_int_equal(found, 200);
+    assert_in_range(keys_of(ks), 100, KEYS / 2);
+    buf_free(&out);
+    keyspace_destroy(ks);
 }
 
 /* Every policy takes over from every other with entries of any age, down to a single key. */
@@ -521,6 +547,7 @@ int main(void) {
         cmocka_unit_test(test_create),
         cmocka_unit_test(test_scan),
         cmocka_unit_test(test_count_swap_random),
+        cmocka_unit_test(test_random_among_the_dead),
         cmocka_unit_test(test_policies),
         cmocka_unit_test(test_evict_expired_first),
         cmocka_unit_test(test_evict_whatever_the_limit),
