@@ -48,7 +48,7 @@ static _Noreturn void out_of_memory(size_t size_bytes) {
 
 /* Read by jemalloc when the process starts; MALLOC_CONF in the environment goes before it. Freed
  * pages go back within a second: what is kept counts as much as what is used. */
-const char *malloc_conf = "dirty_decay_ms:1000,muzzy_decay_ms:0,tcache_max:8192";
+const char *malloc_conf = "dirty_decay_ms:1000,muzzy_decay_ms:0";
 
 void *mem_alloc(size_t size_bytes) {
     void *p = malloc(size_bytes ? size_bytes : 1);
