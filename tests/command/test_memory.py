@@ -133,7 +133,8 @@ def test_held_within_a_batch(policy, command):
     with Instance(maxmemory=limit, maxmemory_policy=policy) as instance:
         client = instance.client()
         assert client.cmd("SET", "first", b"v" * size) == "OK"
-        before = int(info(client, "memory")["used_memory_rss"])
+        memory = info(client, "memory")
+        before = int(memory["used_memory_rss"])
         if command == "COPY":
             commands = [("COPY", "first", "k%d" % n) for n in range(count)]
         else:
@@ -144,7 +145,8 @@ def test_held_within_a_batch(policy, command):
         refused = sum(isinstance(r, Error) for r in replies)
         assert refused > count / 2 if policy == "noeviction" else refused == 0
         assert used(client) < limit + 2 * size
-        assert peak < before + limit + 4 * size
+        if memory["mem_allocator"].startswith("jemalloc"):  # sanitizers keep what was freed
+            assert peak < before + limit + 4 * size
 
 
 @pytest.mark.parametrize("size", [256 << 10, 2 << 20])
