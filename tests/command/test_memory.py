@@ -88,10 +88,13 @@ def test_lowered_without_traffic(own):
     own.cmd("CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory", str(half))
     looks = []
     until(lambda: looks.append(used(own)) or looks[-1] <= half + BUFFERS, "evicted without traffic")
-    keys = own.cmd("DBSIZE")
-    evicted = int(info(own, "stats")["evicted_keys"])
-    assert 0 < keys and evicted == KEYS - keys
-    assert evicted > 64 * (len(looks) + 3)
+
+    def evicted():
+        return int(info(own, "stats")["evicted_keys"])
+
+    until(lambda: own.cmd("DBSIZE") == KEYS - evicted(), "all that went was evicted")
+    assert own.cmd("DBSIZE") > 0
+    assert evicted() > 64 * (len(looks) + 3)
 
 
 def test_lowered_under_traffic(own):
@@ -109,9 +112,10 @@ def test_lowered_under_traffic(own):
         assert n < KEYS
     few = own.cmd("DBSIZE")
     assert own.cmd("CONFIG", "SET", "maxmemory", str(2 * filled)) == "OK"
-    evicted = info(own, "stats")["evicted_keys"]
+    evicted = int(info(own, "stats")["evicted_keys"])
     fill(own)
-    assert own.cmd("DBSIZE") > few and info(own, "stats")["evicted_keys"] == evicted
+    assert own.cmd("DBSIZE") > few
+    assert int(info(own, "stats")["evicted_keys"]) - evicted < 64  # what was under way
 
 
 def test_lowered_without_eviction(own):
@@ -149,7 +153,7 @@ def test_held_within_a_batch(policy, command):
             assert peak < before + limit + 4 * size
 
 
-@pytest.mark.parametrize("size", [256 << 10, 2 << 20])
+@pytest.mark.parametrize("size", [255 << 10, 2047 << 10])  # the allocator rounds up by little
 def test_large_values_fill_the_room(size):
     """Eviction ends once there is room: what it has handed to be freed later is on its way."""
     limit, keys = 64 << 20, []
