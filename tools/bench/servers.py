@@ -2,12 +2,15 @@
 
 For the programs beside this file; each server is a process of ours on a port of its own.
 """
+import ctypes
 import datetime
 import json
+import math
 import os
 import platform
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -21,6 +24,13 @@ START_SECONDS_MAX = 20
 SETTLE_POLL_S = 0.25
 SETTLE_POLLS = 6
 SETTLE_SECONDS_MAX = 60
+STOP_SECONDS_MAX, END_SECONDS_MAX = 10, 2
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+LIBC = ctypes.CDLL(None)
+
+
+class Failure(Exception):
+    """A server or the load generator did not do what it was started for."""
 
 
 def add_arguments(parser, servers):
@@ -58,21 +68,89 @@ def finish_arguments(args):
                                 "out")
 
 
+def stay_off_the_server(args):
+    """Keeps this program to the client's cores; what it starts is placed by taskset."""
+    cpus = set()
+    for part in args.client_cpu.split(","):
+        low, _, high = part.partition("-")
+        cpus |= set(range(int(low), int(high or low) + 1))
+    os.sched_setaffinity(0, cpus)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
 
 
+def die_with_parent():
+    """In the child: it ends when the program that started it does, however that ends."""
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def adopt_orphans():
+    """What any process of ours leaves behind becomes a child of this program."""
+    LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children():
+    """Processes of ours that still run; those that have ended are taken note of."""
+    found = []
+    for task in os.listdir("/proc/self/task"):
+        with open(f"/proc/self/task/{task}/children", encoding="ascii") as f:
+            found += [int(word) for word in f.read().split()]
+    return [pid for pid in found if os.waitpid(pid, os.WNOHANG) == (0, 0)]
+
+
+def end_children():
+    """Ends what still runs, by its id; which that were. What is ending just now is waited for."""
+    deadline = time.monotonic() + END_SECONDS_MAX
+    while (left := children()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    return left
+
+
+class Connection:
+    """One RESP connection."""
+
+    def __init__(self, port):
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self.file = self.sock.makefile("rb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+        self.sock.close()
+
+    def ask(self, *words):
+        """The reply to one command, an error reply as an exception."""
+        self.sock.sendall(request(words))
+        return read_reply(self.file)
+
+    def ask_many(self, commands):
+        """The replies to commands that are sent together."""
+        self.sock.sendall(b"".join(request(words) for words in commands))
+        return [read_reply(self.file) for _ in commands]
+
+
 class Server:
     """A process of ours that listens on a port of its own."""
+
+    started = 0  # in this program
 
     def __init__(self, name, command, port, cpu, folder, protocol="resp", op=None):
         self.name, self.port, self.protocol, self.op = name, port, protocol, op
         self.log = os.path.join(folder, f"{name}-{port}.log")
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen(["taskset", "-c", cpu] + command, stdout=log,
-                                            stderr=log, stdin=subprocess.DEVNULL, cwd=folder)
+                                            stderr=log, stdin=subprocess.DEVNULL, cwd=folder,
+                                            preexec_fn=die_with_parent)
+        Server.started += 1
 
     def wait_ready(self):
         deadline = time.monotonic() + START_SECONDS_MAX
@@ -82,13 +160,13 @@ class Server:
                     return
             time.sleep(0.02)
         with open(self.log, encoding="utf-8", errors="replace") as log:
-            sys.exit(f"{self.name} does not answer on its port:\n{log.read()[-2000:]}")
+            raise Failure(f"{self.name} does not answer on its port:\n{log.read()[-2000:]}")
 
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(STOP_SECONDS_MAX)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -118,11 +196,8 @@ class Server:
 
     def ask(self, *words):
         """One RESP command; its reply, an error reply as an exception."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
-            parts = [w.encode() for w in words]
-            s.sendall(b"*%d\r\n" % len(parts) +
-                      b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts))
-            return read_reply(s.makefile("rb"))
+        with Connection(self.port) as c:
+            return c.ask(*words)
 
     def memcached_stats(self):
         with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
@@ -149,9 +224,55 @@ class Server:
             return int(self.memcached_stats()["curr_items"])
         return self.ask("DBSIZE")
 
+    def memcached_item_bytes(self, key_bytes):
+        """What memcached counts for an item beyond its value; to be asked of an empty server."""
+        name = "k" * key_bytes
+        with socket.create_connection(("127.0.0.1", self.port), timeout=60) as s:
+            s.sendall(f"set {name} 0 0 1\r\nv\r\n".encode())
+            reply = s.makefile("rb").readline()
+        if reply != b"STORED\r\n":
+            raise Failure(f"memcached answers a set with {reply!r}")
+        return int(self.memcached_stats()["bytes"]) - 1
+
+    def value_bytes(self, item_bytes=0):
+        """Bytes of all values held; `item_bytes` as memcached_item_bytes said."""
+        if self.protocol == "memcached":
+            stats = self.memcached_stats()
+            return int(stats["bytes"]) - int(stats["curr_items"]) * item_bytes
+        # pogocache has no STRLEN
+        ask = "GET" if self.name == "pogocache" else "STRLEN"
+        total, cursor, seen = 0, "0", set()
+        with Connection(self.port) as c:
+            while True:
+                cursor, keys = c.ask("SCAN", cursor, "COUNT", "1000")
+                new = [key for key in set(keys) if key not in seen]
+                seen.update(new)
+                for reply in c.ask_many([(ask, key) for key in new]):
+                    total += len(reply or "") if ask == "GET" else reply
+                if cursor == "0":
+                    return total
+
+    def cpu_ns(self):
+        """CPU time of each thread, by its id."""
+        found = {}
+        for task in os.listdir(f"/proc/{self.process.pid}/task"):
+            try:
+                with open(f"/proc/{self.process.pid}/task/{task}/schedstat", encoding="ascii") as f:
+                    found[task] = int(f.read().split()[0])
+            except OSError:  # it has ended meanwhile
+                pass
+        return found
+
+
+def request(words):
+    parts = [str(w).encode() for w in words]
+    return b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(p), p) for p in parts)
+
 
 def read_reply(f):
     line = f.readline().rstrip(b"\r\n").decode()
+    if not line:
+        raise Failure("the server has closed the connection")
     kind, rest = line[:1], line[1:]
     if kind == "-":
         raise RuntimeError(rest)
@@ -164,12 +285,12 @@ def read_reply(f):
     return rest
 
 
-def start(args, name, folder, memory_mb=0, maxmemory_mb=0, more=()):
+def start(args, name, folder, memory_mb=0, maxmemory_mb=0, policy="allkeys-lru", more=()):
     """Starts one server, ready. `memory_mb`: what memcached and pogocache need to hold everything;
-    `maxmemory_mb`: a limit for all, at which they evict what was used least recently."""
+    `maxmemory_mb`: a limit for all, at which they evict, by `policy` where they have a choice."""
     port = free_port()
     limit = ["--maxmemory", f"{maxmemory_mb}mb",
-             "--maxmemory-policy", "allkeys-lru"] if maxmemory_mb else []
+             "--maxmemory-policy", policy] if maxmemory_mb else []
     protocol = "resp"
     if name == "forebay":
         command = [args.forebay, "--port", str(port)] + limit + shlex.split(args.forebay_args)
@@ -188,7 +309,7 @@ def start(args, name, folder, memory_mb=0, maxmemory_mb=0, more=()):
     server = Server(name, command + list(more), port, args.server_cpu, folder, protocol=protocol)
     try:
         server.wait_ready()
-    except SystemExit:
+    except Failure:
         server.stop()
         raise
     return server
@@ -202,10 +323,15 @@ def run_loadgen(args, server, *more):
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                           check=False)
     if not done.stdout:
-        sys.exit(f"{server.name}: loadgen failed: {done.stderr}")
+        raise Failure(f"{server.name}: loadgen failed: {done.stderr.strip()}")
     result = json.loads(done.stdout)
     result["stderr"] = done.stderr
     return result
+
+
+def mean_of_even_logarithm(low, high):
+    """The mean size of values LOW:HIGH as loadgen makes them."""
+    return low if low == high else (high - low) / math.log(high / low)
 
 
 def machine():
