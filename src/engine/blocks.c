@@ -1,6 +1,7 @@
 /* The pool of blocks.
  *
- * 1. A chunk has a bit a block for "taken" and one for "in memory though free".
+ * 1. A chunk has a bit a block for "taken" and one for "in memory though free". All blocks of one
+ *    with huge pages are in memory from the start.
  * 2. `partial` holds the chunks with free blocks. A block that is in memory goes first.
  * 3. A chunk without taken blocks is unmapped, but for one that is kept.
  * 4. A fresh huge page is zeroed when it is touched: 0.2 ms, and some 5 ms on a virtual machine
@@ -25,7 +26,7 @@
 
 enum {
     CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS,
-    RESERVE_FROM_CHUNKS = 4, /* smaller pools need no huge pages */
+    RESERVE_FROM_CHUNKS = 16, /* in smaller pools a chunk more would be much */
     RESERVE_IDLE_S = 1,
     PAGE_BYTES = 4096, /* or larger; what is touched at least once */
 };
@@ -45,6 +46,7 @@ struct block_pool {
     struct list partial;
     uint64_t spare_count, empty_count, chunks_count;
     _Atomic uint64_t used_count;
+    _Atomic uint64_t resident_count; /* of blocks: used, spare and the reserve's */
     bool huge;
     char *reserve;         /* a chunk's space, touched; NULL = none */
     bool wanted, stopping; /* a reserve is; the thread ends */
@@ -54,6 +56,10 @@ struct block_pool {
 };
 
 static void *keep_reserve(void *arg);
+
+static void count(_Atomic uint64_t *counter, int64_t by) {
+    atomic_fetch_add_explicit(counter, (uint64_t)by, memory_order_relaxed);
+}
 
 struct block_pool *block_pool_create(bool huge) {
     struct block_pool *pool = mem_zalloc(sizeof *pool);
@@ -76,7 +82,9 @@ static uint64_t base_hash(const char *base) {
 }
 
 static void forget_chunk(struct block_pool *pool, struct chunk *c) {
-    pool->spare_count -= (unsigned)__builtin_popcount(c->spare);
+    int spare = __builtin_popcount(c->spare);
+    pool->spare_count -= (unsigned)spare;
+    count(&pool->resident_count, -spare);
     pool->chunks_count--;
     list_remove(&c->link);
     hmap_remove(&pool->chunks, &c->node);
@@ -116,9 +124,14 @@ void block_pool_destroy(struct block_pool *pool) {
 /* A chunk for which the caller has `space`; the reserve when that is NULL. */
 static struct chunk *add_chunk(struct block_pool *pool, char *space) {
     struct chunk *c = mem_zalloc(sizeof *c);
-    c->huge = !space;
-    c->base = space ? space : pool->reserve;
-    pool->reserve = space ? pool->reserve : NULL;
+    c->base = space;
+    if (!space) {
+        c->huge = true;
+        c->base = pool->reserve;
+        c->spare = UINT32_MAX;
+        pool->spare_count += CHUNK_BLOCKS;
+        pool->reserve = NULL;
+    }
     if (pool->huge && pool->chunks_count >= RESERVE_FROM_CHUNKS) {
         pool->wanted = true;
         pool->has_thread =
@@ -170,8 +183,10 @@ static void *keep_reserve(void *arg) {
         pthread_mutex_unlock(&pool->mutex);
         if (old) {
             mem_unmap(old, CHUNK_SPACE_BYTES);
+            count(&pool->resident_count, -CHUNK_BLOCKS);
         }
         if (make) {
+            count(&pool->resident_count, CHUNK_BLOCKS);
             space = touched_space();
         }
         pthread_mutex_lock(&pool->mutex);
@@ -218,16 +233,18 @@ static struct chunk *find_chunk(struct block_pool *pool) {
 void *block_take(struct block_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
     struct chunk *c = find_chunk(pool);
-    unsigned i = (unsigned)__builtin_ctz(c->spare ? c->spare : ~c->taken);
+    unsigned i = (unsigned)__builtin_ctz(c->spare ? c->spare : ~c->taken),
+             spare = c->spare >> i & 1;
     pool->empty_count -= c->taken == 0;
-    pool->spare_count -= c->spare >> i & 1;
+    pool->spare_count -= spare;
+    count(&pool->resident_count, !spare);
     c->spare &= ~(1u << i);
     c->taken |= 1u << i;
     if (c->taken == UINT32_MAX) {
         list_remove(&c->link);
         c->huge = c->huge || (pool->huge && mem_map_huge(c->base, CHUNK_SPACE_BYTES, true));
     }
-    atomic_fetch_add_explicit(&pool->used_count, 1, memory_order_relaxed);
+    count(&pool->used_count, 1);
     pthread_mutex_unlock(&pool->mutex);
     return c->base + (size_t)i * BLOCK_BYTES;
 }
@@ -250,6 +267,7 @@ static void release_block(struct block_pool *pool, struct chunk *c, void *block)
     }
     pthread_mutex_unlock(&pool->mutex);
     mem_map_release(block, BLOCK_BYTES);
+    count(&pool->resident_count, -1);
     pthread_mutex_lock(&pool->mutex);
 }
 
@@ -261,17 +279,18 @@ void block_give(struct block_pool *pool, void *block) {
     uint32_t bit = 1u << at % CHUNK_SPACE_BYTES / BLOCK_BYTES;
     ASSERT(c->taken & bit);
     uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed) - 1;
-    if (pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
+    bool last = c->taken == bit && pool->empty_count > 0; /* all of the chunk goes, see below */
+    if (last || pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
         c->spare |= bit;
         pool->spare_count++;
-    } else if (c->taken != bit || pool->empty_count == 0) {
+    } else {
         release_block(pool, c, block);
     }
     if (c->taken == UINT32_MAX) {
         list_push_back(&pool->partial, &c->link);
     }
     c->taken &= ~bit;
-    atomic_fetch_sub_explicit(&pool->used_count, 1, memory_order_relaxed);
+    count(&pool->used_count, -1);
     bool unmapped = c->taken == 0 && ++pool->empty_count > 1;
     if (unmapped) {
         pool->empty_count--;
@@ -287,10 +306,16 @@ uint64_t block_pool_used_bytes(const struct block_pool *pool) {
     return atomic_load_explicit(&pool->used_count, memory_order_relaxed) * BLOCK_BYTES;
 }
 
+uint64_t block_pool_idle_bytes(const struct block_pool *pool) {
+    uint64_t resident = atomic_load_explicit(&pool->resident_count, memory_order_relaxed);
+    uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed);
+    return resident > used ? (resident - used) * BLOCK_BYTES : 0;
+}
+
 void block_pool_stats(struct block_pool *pool, struct block_stats *out) {
     pthread_mutex_lock(&pool->mutex);
     *out = (struct block_stats){.used = block_pool_used_bytes(pool),
-                                .spare = pool->spare_count * BLOCK_BYTES,
+                                .spare = block_pool_idle_bytes(pool),
                                 .mapped = pool->chunks_count * CHUNK_SPACE_BYTES};
     pthread_mutex_unlock(&pool->mutex);
 }

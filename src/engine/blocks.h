@@ -13,14 +13,14 @@ enum {
     /* Free blocks that keep their memory for the next taker: this many, or a share of those in
      * use, 1 / BLOCKS_SPARE_SHARE. The memory of others goes back to the kernel at once. */
     BLOCKS_SPARE_MIN = 8,
-    BLOCKS_SPARE_SHARE = 64,
+    BLOCKS_SPARE_SHARE = 128,
 };
 
 struct block_pool;
 
 struct block_stats { /* bytes */
     uint64_t used;   /* blocks taken */
-    uint64_t spare;  /* free and still in memory */
+    uint64_t spare;  /* free and still in memory, the reserve's included */
     uint64_t mapped; /* address space */
 };
 
@@ -33,5 +33,7 @@ void *block_take(struct block_pool *pool);
 void block_give(struct block_pool *pool, void *block);
 /* Bytes in use: one relaxed load. */
 uint64_t block_pool_used_bytes(const struct block_pool *pool);
+/* Bytes of free blocks that are in memory, those of the reserve included. */
+uint64_t block_pool_idle_bytes(const struct block_pool *pool);
 void block_pool_stats(struct block_pool *pool, struct block_stats *out);
 #endif

@@ -3,7 +3,7 @@
  *
  *     used        allocations and live objects of the heaps         \
  *     holes       room in the heaps' blocks that no object takes     > resident memory
- *     overhead    the rest, as measured: program, allocator's slack /
+ *     overhead    free blocks; program, allocator's slack: measured /
  *
  * 1. Full is: used above maxmemory, or all three above it by EVICT_PERMILLE. Both evict, but no
  *    command is refused for the latter while something can be evicted.
@@ -20,7 +20,7 @@
 
 enum {
     COMPACT_PERMILLE = 15, /* resident memory above maxmemory: holes are closed */
-    EVICT_PERMILLE = 30,   /* ... something goes */
+    EVICT_PERMILLE = 25,   /* ... something goes */
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
@@ -39,7 +39,7 @@ enum {
     COMPACT_PERCENT_MIN = 2, /* of holes */
     COMPACT_MOVES = 32,      /* a batch, and ... */
     COMPACT_A_COMMAND = 8,
-    COMPACT_HASTE_PERMILLE = 5, /* twice as many for each above, up to 2^HASTE_MAX */
+    COMPACT_HASTE_PERMILLE = 3, /* twice as many for each above, up to 2^HASTE_MAX */
     COMPACT_HASTE_MAX = 4,
     COMPACT_TRIES = 4, /* partitions looked at */
 };
@@ -50,15 +50,17 @@ static uint64_t load(const _Atomic uint64_t *value) {
 
 struct memory { /* bytes; the picture is above */
     uint64_t used, holes, overhead;
+    uint64_t idle; /* free blocks; part of the overhead */
 };
 
 static struct memory memory_of(const struct keyspace *ks) {
     int64_t counted;
     uint64_t used = (uint64_t)mem_used_and_counted(&counted);
-    uint64_t blocks = block_pool_used_bytes(ks->blocks);
+    uint64_t blocks = block_pool_used_bytes(ks->blocks), idle = block_pool_idle_bytes(ks->blocks);
     return (struct memory){.used = used,
                            .holes = blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0,
-                           .overhead = load(&ks->overhead_bytes)};
+                           .overhead = load(&ks->overhead_bytes) + idle,
+                           .idle = idle};
 }
 
 static uint64_t resident_of(const struct memory *m) {
@@ -141,13 +143,13 @@ bool keyspace_measure(struct keyspace *ks) {
     mem_decay();
     uint64_t max = load(&ks->maxmemory_bytes), resident = mem_resident_bytes();
     struct memory m = memory_of(ks);
-    if (max && resident > MAX(m.used + m.holes, max) + max / 100 &&
+    if (max && resident > MAX(m.used + m.holes + m.idle, max) + max / 100 &&
         ++ks->measures % MEASURES_A_PURGE == 0) {
         mem_purge();
         resident = mem_resident_bytes();
         m = memory_of(ks);
     }
-    atomic_store_explicit(&ks->overhead_bytes, above(resident, m.used + m.holes),
+    atomic_store_explicit(&ks->overhead_bytes, above(resident, m.used + m.holes + m.idle),
                           memory_order_relaxed);
     return max && resident > max - max / NEAR_DIVISOR;
 }

@@ -42,7 +42,7 @@ struct keyspace {
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
-    _Atomic uint64_t overhead_bytes; /* resident, and neither used nor a hole: keyspace_measure */
+    _Atomic uint64_t overhead_bytes; /* resident, and not known from counters: keyspace_measure */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
