@@ -441,7 +441,7 @@ static const struct command client_subcommands[] = {
     CLIENT_ROW("no-evict", no_evict_command, 3, ADMIN, "7.0.0",
                "Exempts the connection from being closed for memory.", "<ON | OFF>"),
     CLIENT_ROW("no-touch", no_touch_command, 3, OPEN, "7.2.0",
-               "Makes reads leave recency and frequency of keys alone.", "<ON | OFF>"),
+               "Makes all but TOUCH leave recency and frequency of keys alone.", "<ON | OFF>"),
     CLIENT_ROW("reply", reply_command, 3, OPEN, "3.2.0", "Switches replies off and on.",
                "<ON | OFF | SKIP>"),
     CLIENT_ROW("pause", pause_command, -3, ADMIN, "3.0.0", "Holds commands back for a time.",

@@ -103,6 +103,10 @@ struct entry *cmd_read(struct cmd *c, uint32_t i) {
     return read_key(c, i, touch ? FIND_TOUCH | FIND_COUNT : FIND_COUNT);
 }
 
+struct entry *cmd_touch(struct cmd *c, uint32_t i) {
+    return read_key(c, i, FIND_TOUCH | FIND_COUNT);
+}
+
 struct entry *cmd_look(struct cmd *c, uint32_t i) {
     return read_key(c, i, FIND_COUNT);
 }

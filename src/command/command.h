@@ -113,6 +113,8 @@ static inline struct partition *cmd_partition(const struct cmd *c, uint32_t i) {
  * NULL: not there (or its row is being fetched: the reply will be taken back). Never
  * VALUE_ABSENT. */
 struct entry *cmd_read(struct cmd *c, uint32_t i);
+/* cmd_read that updates recency whatever CLIENT NO-TOUCH says. */
+struct entry *cmd_touch(struct cmd *c, uint32_t i);
 /* cmd_read for commands that look at a key without using it (EXISTS, TTL, TYPE): recency stays. */
 struct entry *cmd_look(struct cmd *c, uint32_t i);
 /* The same for a command that is about to change the key: no statistics, no read-through. */

@@ -46,7 +46,7 @@ static void exists_command(struct cmd *c) {
 static void touch_command(struct cmd *c) {
     int64_t found = 0;
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        found += cmd_read(c, i) != NULL;
+        found += cmd_touch(c, i) != NULL;
     }
     resp_int(c->w, found);
 }

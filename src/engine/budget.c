@@ -6,7 +6,8 @@
  *     overhead    free blocks; program, allocator's slack: measured /
  *
  * 1. Full is: used above maxmemory, or all three above it by EVICT_PERMILLE. Both evict, but no
- *    command is refused for the latter while something can be evicted.
+ *    command is refused for the latter while something can be evicted. When nothing can, commands
+ *    are refused for both: nothing else holds resident memory then.
  * 2. From COMPACT_PERMILLE on the heaps are compacted with each batch. What is evicted becomes
  *    holes first: those that compaction is going to close do not count for eviction, so it takes
  *    no more than what is above.
@@ -24,7 +25,7 @@ enum {
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
-    NEAR_DIVISOR = 8,
+    NEAR_DIVISOR = 2,
     SMALL_DIVISOR = 16,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
@@ -248,8 +249,10 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     return FREED_NOTHING;
 }
 
-/* Frees up to `limit` entries while memory is above its limit; returns how many. */
-static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+/* Frees up to `limit` entries while memory is above its limit; returns how many. `barren`: it ended
+ * because nothing more was found. */
+static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit,
+                       bool *barren) {
     uint32_t fruitless = 0, freed_count = 0;
     int64_t since = 0;
     for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count; i++) {
@@ -264,6 +267,7 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
         freed_count += freed != FREED_NOTHING;
     }
+    *barren = fruitless == ks->partitions_count;
     return freed_count;
 }
 
@@ -306,21 +310,25 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
         return true;
     }
     uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
-    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands);
+    bool barren;
+    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands, &barren);
     uint32_t step = freed;
     while (step && freed < EVICT_MAX && used_above(max) >= allowed + slack) {
-        step = shrink(ks, shard, now_ms, EVICT_STEP);
+        step = shrink(ks, shard, now_ms, EVICT_STEP, &barren);
         freed += step;
     }
     uint64_t left = used_above(max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
-    return left == 0 || (evicts && left < allowed + (freed ? slack : 0));
+    if (left == 0) {
+        return freed > 0 || !barren;
+    }
+    return evicts && left < allowed + (freed ? slack : 0);
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    bool moved = compact(ks, shard, limit);
-    return shrink(ks, shard, now_ms, limit) > 0 || moved;
+    bool moved = compact(ks, shard, limit), barren;
+    return shrink(ks, shard, now_ms, limit, &barren) > 0 || moved;
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

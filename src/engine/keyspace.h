@@ -141,7 +141,8 @@ bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32
 /* The same before a batch of `commands`, and a step of compaction where holes take memory above
  * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
  * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
- * it comes down after maxmemory was lowered, as long as eviction is faster than growth. */
+ * it comes down after maxmemory was lowered, as long as eviction is faster than growth. Resident
+ * memory above the limit is refused for only when nothing could be evicted. */
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
  * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no

@@ -129,6 +129,17 @@ def test_lowered_without_eviction(own):
     assert own.cmd("SET", "k", "v") == "OK"
 
 
+def test_no_touch(own):
+    """CLIENT NO-TOUCH: reads leave no trace, but TOUCH means what it says."""
+    assert own.cmd("CONFIG", "SET", "maxmemory-policy", "allkeys-lfu") == "OK"
+    assert own.cmd("SET", "k", "v") == "OK"
+    assert own.cmd("CLIENT", "NO-TOUCH", "ON") == "OK"
+    assert own.cmd("GET", "k") == b"v"
+    assert own.cmd("OBJECT", "FREQ", "k") == 0
+    assert own.cmd("TOUCH", "k") == 1
+    assert own.cmd("OBJECT", "FREQ", "k") == 1
+
+
 @pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
 @pytest.mark.parametrize("command", ["SETRANGE", "COPY"])
 def test_held_within_a_batch(policy, command):

@@ -67,6 +67,16 @@ def test_server_without_limit(plain, trace, pipeline):
     c.close()
 
 
+def test_share_of_objects_is_memory(plain, objects):
+    """Objects without a size take --unit-bytes: a share of the footprint is one of those bytes."""
+    c = plain.client()
+    replay("--server", "127.0.0.1:%d" % plain.port, "--flush", "--maxmemory", "50000%",
+           "--unit-bytes", "1000", objects)
+    assert int(c.cmd("CONFIG", "GET", "maxmemory")[1]) == len(set(requests())) * 1000 * 500
+    c.cmd("CONFIG", "SET", "maxmemory", "0")
+    c.close()
+
+
 def test_server_with_limit(forebay, trace):
     server = forebay(port=True)
     c = server.client()

@@ -206,7 +206,8 @@ static void row(struct grid *g, const struct peer *p, const struct peer_run *run
 
 static bool run_all(const struct contest *c, struct peer_run *runs, struct grid *same,
                     struct grid *resident) {
-    uint64_t maxmemory = cache_size_amount(&c->o->maxmemory, c->trace->footprint);
+    uint64_t footprint = trace_footprint_bytes(c->trace, c->o->engine.unit_bytes);
+    uint64_t maxmemory = cache_size_amount(&c->o->maxmemory, footprint);
     char title[GRID_CELL_BYTES_MAX], error[TRACE_ERROR_BYTES];
     snprintf(title, sizeof title, "%s, same maxmemory", c->policy);
     head(same, title);

@@ -180,7 +180,8 @@ static int budget_row(struct grid *g, const struct options *o, const struct trac
         return report_failure(error);
     }
     setup.policy = player->engine;
-    setup.maxmemory_bytes = cache_size_amount(&o->maxmemory, t->footprint);
+    setup.maxmemory_bytes =
+        cache_size_amount(&o->maxmemory, trace_footprint_bytes(t, setup.unit_bytes));
     if (!engine_play(t, &setup, &r, error)) {
         return report_failure(error);
     }
@@ -256,8 +257,9 @@ int report_servers(const struct options *o, const struct traces *traces) {
         const struct trace *trace = traces->list[t];
         struct grid g = {{NULL}};
         char bytes[FORMAT_BYTES_MAX], error[TRACE_ERROR_BYTES];
+        uint64_t footprint = trace_footprint_bytes(trace, o->engine.unit_bytes);
         snprintf(bytes, sizeof bytes, "%llu",
-                 (unsigned long long)cache_size_amount(&o->maxmemory, trace->footprint));
+                 (unsigned long long)cache_size_amount(&o->maxmemory, footprint));
         grid_row(&g);
         grid_cell(&g, "server");
         report_wire_head(&g);

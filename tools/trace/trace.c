@@ -347,3 +347,7 @@ void trace_destroy(struct trace *t) {
     mem_free(t->name);
     mem_free(t);
 }
+
+uint64_t trace_footprint_bytes(const struct trace *t, uint32_t unit_bytes) {
+    return t->unit ? t->footprint * MAX(unit_bytes, t->key_bytes_max) : t->footprint;
+}

@@ -49,6 +49,9 @@ struct trace {
     struct column columns[6];
 };
 
+/* The footprint as memory: objects of a unit trace take `unit_bytes`, or what the longest key does. */
+uint64_t trace_footprint_bytes(const struct trace *t, uint32_t unit_bytes);
+
 /* "-" is standard input, a name ending in ".xz" goes through `xz -dc`. False with a message of at
  * most TRACE_ERROR_BYTES that names file and line. */
 bool trace_read(struct trace **out, const char *path, const struct trace_how *how,

@@ -235,6 +235,29 @@ static void test_holes_that_stay(void **state) {
     mem_thread_unregister();
 }
 
+/* Where nothing may be evicted, refusing commands is what holds resident memory. */
+static void test_refused_for_resident_memory(void **state) {
+    static const enum evict_policy barren[] = {EVICT_NONE, EVICT_VOLATILE_TTL};
+    mem_thread_register();
+    for (unsigned i = 0; i < 2; i++) {
+        struct keyspace *ks = limited(barren[i]);
+        fill(ks, 0, BUDGET / 200, 100);
+        ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
+        unsigned n = BUDGET;
+        while (keyspace_make_room(ks, 0, 1, 1) && n < BUDGET + BUDGET / 50) {
+            set_bytes(ks, 0, n++, 100);
+        }
+        assert_false(keyspace_make_room(ks, 0, 1, 1));
+        assert_true(resident_share(ks) > 1.02 && resident_share(ks) < 1.045);
+        struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                         .maxmemory_bytes = ks->maxmemory_bytes};
+        keyspace_set_params(ks, &params);
+        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        keyspace_destroy(ks);
+    }
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make_room),
@@ -244,6 +267,7 @@ int main(void) {
         cmocka_unit_test(test_shape_changes_under_load),
         cmocka_unit_test(test_lowered_by_much),
         cmocka_unit_test(test_holes_that_stay),
+        cmocka_unit_test(test_refused_for_resident_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
