@@ -26,7 +26,7 @@ enum {
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
     HEAPS_A_PARTITION = 2,
     NEAR_DIVISOR = 2,
-    SMALL_DIVISOR = 16,
+    SMALL_BYTES = 16 * 1024 * 1024,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
     EVICT_MAX = 16 * 1024,
@@ -84,7 +84,12 @@ static uint64_t filling_bytes(const struct keyspace *ks) {
 /* The blocks being filled are not memory well used, nor is the program's own; neither can be
  * evicted, so with a small maxmemory only what is used counts. */
 static bool is_small(const struct keyspace *ks, uint64_t max) {
-    return max / SMALL_DIVISOR < filling_bytes(ks);
+    return max < SMALL_BYTES || max / 2 < filling_bytes(ks);
+}
+
+/* Whatever else is resident, half of maxmemory is for what is used. */
+static bool counts_resident(const struct keyspace *ks, uint64_t max, const struct memory *m) {
+    return !is_small(ks, max) && m->used >= max / 2;
 }
 
 /* Holes that compaction is going to close: evicting for them would only make more. */
@@ -103,7 +108,7 @@ static uint64_t excess(const struct keyspace *ks) {
     }
     struct memory m = memory_of(ks);
     uint64_t by_used = above(m.used, max);
-    if (is_small(ks, max)) {
+    if (!counts_resident(ks, max, &m)) {
         return by_used;
     }
     uint64_t resident = resident_of(&m) - closing_bytes(ks, &m);
@@ -124,8 +129,9 @@ static uint64_t loose_bytes(const struct keyspace *ks) {
 bool keyspace_is_full(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
+    bool resident = counts_resident(ks, max, &m);
     return max && (m.used > max ||
-                   (!is_small(ks, max) && resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
+                   (resident && resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
 }
 
 static uint64_t used_above(uint64_t max) {
