@@ -27,6 +27,7 @@ struct settings {
     uint32_t timeout_s;                /* idle clients are closed; 0 = never */
     uint32_t tcp_keepalive_s;
     uint64_t query_buffer_bytes_max;   /* client-query-buffer-limit */
+    uint64_t clients_bytes_max;        /* maxmemory-clients; 0 = none */
     uint64_t output_hard_bytes;        /* client-output-buffer-limit normal; 0 = none */
     uint64_t output_soft_bytes;
     uint32_t output_soft_s;

@@ -21,6 +21,7 @@ struct stats {
     _Atomic uint64_t net_in_bytes, net_out_bytes;
     _Atomic uint64_t connections_accepted, connections_rejected, connections_now;
     _Atomic uint64_t clients_closed_output, clients_closed_query, clients_closed_idle;
+    _Atomic uint64_t clients_evicted;
     _Atomic uint64_t protocol_errors, error_replies, auth_failures;
     _Atomic uint64_t loops, busy_us, idle_us; /* time outside and inside net_wait */
     _Atomic uint64_t parked_now;              /* clients waiting for a row or a timer */

@@ -2,8 +2,10 @@
 
 #include "base/mem.h"
 
-static void chunk_drop(struct chunk_pool *pool, struct chunk *chunk) {
+static void chunk_drop(struct chain *c, struct chunk *chunk) {
+    struct chunk_pool *pool = c->pool;
     if (chunk->release) {
+        c->pinned_bytes -= chunk->len;
         chunk->release(chunk->arg);
         mem_free(chunk);
     } else if (pool->free_count < CHUNK_POOL_FREE_MAX) {
@@ -53,7 +55,7 @@ void chain_clear(struct chain *c) {
     while (c->head) {
         struct chunk *chunk = c->head;
         c->head = chunk->next;
-        chunk_drop(c->pool, chunk);
+        chunk_drop(c, chunk);
     }
     c->tail = NULL;
     c->head_sent = c->len_bytes = 0;
@@ -84,6 +86,7 @@ void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *
     *chunk = (struct chunk){.data = (char *)s.ptr, .len = s.len, .release = release, .arg = arg};
     link_tail(c, chunk);
     c->len_bytes += s.len;
+    c->pinned_bytes += s.len;
 }
 
 void chain_rewind(struct chain *c, struct chain_mark mark) {
@@ -100,7 +103,7 @@ void chain_rewind(struct chain *c, struct chain_mark mark) {
     c->len_bytes = mark.len_bytes;
     while (chunk) {
         struct chunk *next = chunk->next;
-        chunk_drop(c->pool, chunk);
+        chunk_drop(c, chunk);
         chunk = next;
     }
 }
@@ -125,7 +128,7 @@ void chain_consume(struct chain *c, size_t len) {
         len -= chunk->len - c->head_sent;
         c->head = chunk->next;
         c->head_sent = 0;
-        chunk_drop(c->pool, chunk);
+        chunk_drop(c, chunk);
     }
     if (c->head) {
         c->head_sent += len;
@@ -154,6 +157,7 @@ void chain_move(struct chain *to, struct chain *from) {
     }
     to->tail = from->tail;
     to->len_bytes += from->len_bytes;
+    to->pinned_bytes += from->pinned_bytes;
     from->head = from->tail = NULL;
-    from->len_bytes = 0;
+    from->len_bytes = from->pinned_bytes = 0;
 }

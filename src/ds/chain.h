@@ -8,7 +8,8 @@
  *     [sent|unsent] -> [pinned] -> [unsent|room]
  *
  * 1. Bytes never move once written: what is being sent stays valid while more is appended.
- * 2. len_bytes is what was written and not consumed. */
+ * 2. len_bytes is what was written and not consumed. pinned_bytes is the length of the pinned
+ *    chunks, whole until their last byte is consumed. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -38,7 +39,7 @@ struct chunk_pool {
 struct chain {
     struct chunk *head, *tail;
     size_t head_sent; /* bytes of the head already consumed */
-    size_t len_bytes;
+    size_t len_bytes, pinned_bytes;
     struct chunk_pool *pool;
 };
 
@@ -46,6 +47,11 @@ struct chain_mark {
     struct chunk *tail;
     size_t tail_len, len_bytes;
 };
+
+/* Unsent bytes that the chain itself holds. */
+static inline size_t chain_own_bytes(const struct chain *c) {
+    return c->len_bytes > c->pinned_bytes ? c->len_bytes - c->pinned_bytes : 0;
+}
 
 void chunk_pool_free(struct chunk_pool *pool);
 

@@ -138,10 +138,10 @@ static void section_memory(struct server *s, struct env *env, const struct total
                     "used_memory_scripts:0\r\nused_memory_scripts_human:0B\r\n");
     memory_limits(s, env, out);
     memory_ratios(used, resident, &m, out);
-    zeros(out,
-          (const char *const[]){"mem_not_counted_for_evict", "mem_replication_backlog",
-                                "mem_total_replication_buffers", "mem_clients_slaves",
-                                "mem_clients_normal", "mem_cluster_links", "mem_aof_buffer", NULL});
+    zeros(out, (const char *const[]){"mem_not_counted_for_evict", "mem_replication_backlog",
+                                     "mem_total_replication_buffers", "mem_clients_slaves",
+                                     "mem_cluster_links", "mem_aof_buffer", NULL});
+    line_u64(out, "mem_clients_normal", shards_clients_bytes(s->group));
     buf_printf(out, "mem_allocator:%s\r\n", mem_allocator_name());
     buf_printf(out, "active_defrag_values:%s\r\n", mem_knows_slabs() ? "yes" : "no");
     line_u64(out, "active_defrag_running",
@@ -200,13 +200,14 @@ static void section_stats(struct server *s, struct env *env, const struct totals
     line_u64(out, "expire_cycle_cpu_milliseconds",
              (uint64_t)((double)t->expire_ticks / shards_ticks_per_us(s->group) / 1000));
     line_u64(out, "evicted_keys", t->evicted);
-    zeros(out, (const char *const[]){"evicted_clients", "total_eviction_exceeded_time",
+    line_u64(out, "evicted_clients", t->evicted_clients);
+    zeros(out, (const char *const[]){"total_eviction_exceeded_time",
                                      "current_eviction_exceeded_time", NULL});
     line_u64(out, "keyspace_hits", t->hits);
     line_u64(out, "keyspace_misses", t->misses);
-    zeros(out, (const char *const[]){
-                   "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-                   "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys", NULL});
+    zeros(out, (const char *const[]){"pubsub_channels", "pubsub_patterns", "pubsubshard_channels",
+                                     "latest_fork_usec", "total_forks", "migrate_cached_sockets",
+                                     "slave_expires_tracked_keys", NULL});
     defragmentation(s, t, out);
     zeros(out, (const char *const[]){"current_active_defrag_time", "tracking_total_keys",
                                      "tracking_total_items", "tracking_total_prefixes",
@@ -336,8 +337,7 @@ static void section_keyspace(struct server *s, struct env *env, const struct tot
         keyspace_count(s->ks, env->held, db, &keys, &with_expiry);
         if (keys > 0) {
             uint64_t ttl_ms = with_expiry ? keyspace_mean_ttl_ms(s->ks, env->held, db) : 0;
-            buf_printf(out,
-                       "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n", db,
+            buf_printf(out, "db%u:keys=%" PRIu64 ",expires=%" PRIu64 ",avg_ttl=%" PRIu64 "\r\n", db,
                        keys, with_expiry, ttl_ms);
         }
     }

@@ -202,7 +202,6 @@ static const struct option table[] = {
     INT_("maxmemory-eviction-tenacity", COMPAT, "10", 0, 100),
     {.name = "maxmemory-clients",
      .type = OPTION_MEMORY_PERCENT,
-     .flags = COMPAT,
      .initial = "0",
      .max = INT64_MAX},
     INT_("set-max-intset-entries", COMPAT, "512", 0, INT32_MAX),

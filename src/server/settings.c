@@ -31,6 +31,15 @@ static struct mapping_set *maps_of(const struct config *c) {
     return c->maps_count ? mapping_set_create(maps, c->maps_count) : NULL;
 }
 
+/* maxmemory-clients: a percentage is of maxmemory. When it is 0, three quarters of it: what clients
+ * send and do not read is memory too, and not all keys are to go for it. */
+static uint64_t clients_bytes_max(const struct config *c) {
+    uint64_t max = config_memory(c, "maxmemory");
+    uint32_t percent = config_percent(c, "maxmemory-clients");
+    uint64_t bytes = config_memory(c, "maxmemory-clients");
+    return percent ? max / 100 * percent : bytes ? bytes : max / 4 * 3;
+}
+
 struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     struct settings *s = mem_zalloc(sizeof *s);
     atomic_init(&s->refs, 1);
@@ -67,6 +76,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     s->maxclients = maxclients;
     s->timeout_s = (uint32_t)config_int(c, "timeout");
     s->tcp_keepalive_s = (uint32_t)config_int(c, "tcp-keepalive");
+    s->clients_bytes_max = clients_bytes_max(c);
     s->query_buffer_bytes_max = config_memory(c, "client-query-buffer-limit");
     struct option_output_limit output =
         option_output_limit_of(config_text(c, "client-output-buffer-limit"), "normal");

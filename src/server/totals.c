@@ -27,6 +27,7 @@ static void add_shard(const struct stats *s, struct totals *out) {
     out->connections += stat_get(&s->connections_now);
     out->closed_output += stat_get(&s->clients_closed_output);
     out->closed_query += stat_get(&s->clients_closed_query);
+    out->evicted_clients += stat_get(&s->clients_evicted);
     out->closed_idle += stat_get(&s->clients_closed_idle);
     out->protocol_errors += stat_get(&s->protocol_errors);
     out->error_replies += stat_get(&s->error_replies);

@@ -8,7 +8,7 @@
 struct totals {
     uint64_t commands, requests_batched, batches, in_bytes, out_bytes;
     uint64_t accepted, rejected, connections;
-    uint64_t closed_output, closed_query, closed_idle;
+    uint64_t closed_output, closed_query, closed_idle, evicted_clients;
     uint64_t protocol_errors, error_replies, auth_failures;
     uint64_t loops, parked;
     uint64_t expire_ticks, expire_capped;

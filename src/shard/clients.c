@@ -39,6 +39,52 @@ struct session *session_create(struct shard *sh, int fd) {
     return s;
 }
 
+/* --- what clients hold --- */
+
+static void recount(struct session *s) {
+    size_t bytes = s->in.cap + chain_own_bytes(&s->conn.out);
+    bytes = bytes < HELD_BYTES_MIN || s->state == SESSION_CLOSED ? 0 : bytes;
+    if (bytes != s->held_bytes) {
+        atomic_fetch_add(&s->shard->group->clients_bytes, (uint64_t)bytes - s->held_bytes);
+        s->held_bytes = bytes;
+    }
+}
+
+/* Counts those of the shard anew, as sent output leaves without an event; the one that holds most,
+ * or NULL. */
+static struct session *largest(struct shard *sh) {
+    struct session *most = NULL;
+    LIST_FOR_EACH(node, &sh->sessions) {
+        struct session *s = CONTAINER_OF(node, struct session, all);
+        recount(s);
+        if (s->held_bytes && !client_has(&s->client, CLIENT_NO_EVICT) &&
+            (!most || s->held_bytes > most->held_bytes)) {
+            most = s;
+        }
+    }
+    return most;
+}
+
+void session_count_held(struct session *s) {
+    struct shard *sh = s->shard;
+    size_t before = s->held_bytes;
+    recount(s);
+    if (s->held_bytes <= before) {
+        return;
+    }
+    uint64_t limit = sh->env.settings->clients_bytes_max;
+    while (limit && atomic_load(&sh->group->clients_bytes) > limit) {
+        struct session *most = largest(sh);
+        if (!most || atomic_load(&sh->group->clients_bytes) <= limit) {
+            return;
+        }
+        log_notice("Evicting client: id=%llu, %zu bytes of buffers",
+                   (unsigned long long)most->client.id, most->held_bytes);
+        stat_add(&sh->stats.clients_evicted, 1);
+        session_close(most);
+    }
+}
+
 void session_close(struct session *s) {
     struct shard *sh = s->shard;
     if (s->state == SESSION_CLOSED) {
@@ -46,6 +92,7 @@ void session_close(struct session *s) {
     }
     park_forget(s);
     s->state = SESSION_CLOSED;
+    recount(s);
     hmap_remove(&sh->sessions_by_id, &s->by_id);
     pthread_mutex_lock(&sh->registry);
     list_remove(&s->all);
@@ -144,10 +191,10 @@ void clients_check_limits(struct shard *sh) {
     LIST_FOR_EACH(node, &sh->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, all);
         /* What left without an event is not waiting any more. */
-        atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes,
-                              memory_order_relaxed);
-        int64_t idle_ms = sh->env.now_ms -
-                          atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
+        atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
+        recount(s);
+        int64_t idle_ms =
+            sh->env.now_ms - atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
         if (timeout_ms && s->state == SESSION_RUNNING && idle_ms > timeout_ms) {
             log_verbose("Closing idle client id=%llu", (unsigned long long)s->client.id);
             stat_add(&sh->stats.clients_closed_idle, 1);
@@ -165,16 +212,14 @@ static void copy_text(char *out, size_t out_len, const char *text) {
 }
 
 /* Under the registry's mutex. */
-static void describe(struct shard *sh, struct session *s, int64_t now_ms,
-                     struct client_info *out) {
+static void describe(struct shard *sh, struct session *s, int64_t now_ms, struct client_info *out) {
     struct client *c = &s->client;
     *out = (struct client_info){
         .id = c->id,
         .shard = sh->index,
         .fd = s->conn.fd,
         .age_s = (now_ms - c->created_ms) / 1000,
-        .idle_s =
-            (now_ms - atomic_load_explicit(&c->active_ms, memory_order_relaxed)) / 1000,
+        .idle_s = (now_ms - atomic_load_explicit(&c->active_ms, memory_order_relaxed)) / 1000,
         .flags = client_flags(c),
         .db = client_db(c),
         .proto = client_proto(c),

@@ -294,6 +294,10 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
+    if (UNLIKELY(s->held_bytes || s->in.cap > HELD_BYTES_MIN ||
+                 s->conn.out.len_bytes > HELD_BYTES_MIN)) {
+        session_count_held(s);
+    }
 }
 
 static void attribute_ticks(struct shard *sh, const struct cmd *c, uint64_t *since) {
@@ -400,6 +404,7 @@ void pipeline_receive(struct shard *sh, struct session *s, struct slice data) {
         if (s->in.len > INPUT_PAUSE_BYTES) {
             net_pause_read(sh->net, &s->conn);
         }
+        session_count_held(s);
         return;
     }
     if (s->in.len) {

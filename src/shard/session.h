@@ -14,6 +14,7 @@ enum {
     BATCH_KEYS_INLINE = 4,          /* hashed keys kept in the request itself */
     OUTPUT_PAUSE_BYTES = 1 << 20,   /* past this unsent output a client's requests wait */
     OUTPUT_RESUME_BYTES = 256 << 10,
+    HELD_BYTES_MIN = 64 * 1024,     /* clients that hold less are not counted */
     INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
     INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
     INPUT_AHEAD_BYTES_MIN = 64 << 10,
@@ -64,6 +65,7 @@ struct session {
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
+    size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
 };
 
 struct request {
@@ -163,6 +165,7 @@ struct shard_group {
     _Atomic uint32_t round_robin;
     _Atomic uint32_t connections[SHARDS_MAX]; /* counted from the decision where one goes */
     _Atomic uint32_t connections_total;
+    _Atomic uint64_t clients_bytes;   /* of buffers, by the clients that hold much */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -185,6 +188,9 @@ void session_free(struct session *s); /* after NET_EVENT_CLOSED */
 struct session *session_find(struct shard *sh, uint64_t id);
 /* Replies are dropped; safe at any time, also while it has requests in the batch. */
 void session_close(struct session *s);
+/* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
+ * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
+void session_count_held(struct session *s);
 /* Closed once its replies are sent; executes nothing more. */
 void session_end(struct session *s);
 void clients_fill_host(struct host_ops *host);

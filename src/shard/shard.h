@@ -58,6 +58,8 @@ enum net_backend shards_backend(const struct shard_group *g);
 const char *shards_backend_why(const struct shard_group *g);
 /* Ticks a microsecond of clock_ticks, for command_stats. */
 double shards_ticks_per_us(const struct shard_group *g);
+/* What clients' buffers take, of those that hold much. */
+uint64_t shards_clients_bytes(const struct shard_group *g);
 /* Requests being executed or parked now, over all shards. */
 uint64_t shards_in_progress(const struct shard_group *g);
 #endif

@@ -176,3 +176,55 @@ def test_large_values_fill_the_room(size):
             if n > 2 * fit:
                 keys.append(client.cmd("DBSIZE"))
         assert min(keys) > fit * 3 / 4
+
+
+def unfinished(instance, count, announced=3 << 20, sent=2 << 20):
+    """Clients that send a part of a SET and stop."""
+    clients = [instance.client() for _ in range(count)]
+    for client in clients:
+        client.sock.setblocking(False)
+        left = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % announced + b"v" * sent
+
+        def push(sock=client.sock):
+            nonlocal left
+            try:
+                left = left[sock.send(left):]
+            except BlockingIOError:
+                pass
+            except OSError:  # closed by the server
+                left = b""
+            return not left
+
+        until(push, "sent")
+    return clients
+
+
+def test_clients_hold_no_more_than_their_share():
+    """Unfinished requests are closed, largest first; others and their keys are unharmed."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients="25%") as instance:
+        client, exempt = instance.client(), instance.client()
+        assert exempt.cmd("CLIENT", "NO-EVICT", "ON") == "OK"
+        for n in range(0, 20000, 1000):
+            client.pipeline([("SET", "key:%d" % i, VALUE) for i in range(n, n + 1000)])
+        held = unfinished(instance, 40)
+        memory = info(client, "memory")
+        assert 0 < int(memory["mem_clients_normal"]) <= 12 << 20
+        assert int(info(client, "stats")["evicted_clients"]) >= 30
+        assert used(client) < 48 << 20
+        assert client.cmd("DBSIZE") == 20000
+        assert client.cmd("CONFIG", "SET", "maxmemory-clients", "0") == "OK"  # now 36 MB
+        closed = int(info(client, "stats")["evicted_clients"])
+        exempt.send("SET", "mine", b"v" * (3 << 20))
+        assert exempt.read() == "OK"
+        held += unfinished(instance, 2)
+        assert int(info(client, "stats")["evicted_clients"]) == closed
+        del held
+
+
+def test_what_is_sent_from_where_it_lies_is_not_the_clients(own):
+    """A reply that refers to a value takes no memory of its own."""
+    assert own.cmd("SET", "k", b"v" * (4 << 20)) == "OK"
+    assert own.cmd("CONFIG", "SET", "maxmemory", str(64 << 20), "maxmemory-clients", "1mb") == "OK"
+    for _ in range(3):
+        assert len(own.cmd("GET", "k")) == 4 << 20
