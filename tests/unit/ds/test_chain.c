@@ -240,6 +240,38 @@ static void test_against_model(void **state) {
     buf_free(&got);
 }
 
+static void ignore(void *arg) {
+}
+
+/* What it holds itself: pinned bytes are another's, however they come and go. */
+static void test_own_bytes(void **state) {
+    struct chunk_pool pool = {0};
+    struct chain a, b;
+    chain_init(&a, &pool);
+    chain_init(&b, &pool);
+    static const char value[40000];
+    chain_append(&a, "12345", 5);
+    chain_append_pinned(&a, slice_of(value, sizeof value), ignore, NULL);
+    chain_append(&a, "678", 3);
+    assert_int_equal(a.len_bytes, 40008);
+    assert_int_equal(chain_own_bytes(&a), 8);
+    struct chain_mark mark = chain_mark(&a);
+    chain_append_pinned(&a, slice_of(value, 100), ignore, NULL);
+    assert_int_equal(chain_own_bytes(&a), 8);
+    chain_rewind(&a, mark);
+    assert_int_equal(a.pinned_bytes, sizeof value);
+    chain_append_pinned(&b, slice_of(value, 7), ignore, NULL);
+    chain_append(&b, "9", 1);
+    chain_move(&a, &b);
+    assert_int_equal(chain_own_bytes(&a), 9);
+    assert_int_equal(b.pinned_bytes, 0);
+    chain_consume(&a, 5 + sizeof value);
+    assert_int_equal(chain_own_bytes(&a), 4);
+    chain_clear(&a);
+    assert_int_equal(a.pinned_bytes, 0);
+    chunk_pool_free(&pool);
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -254,6 +286,7 @@ int main(void) {
         T(test_move_of_what_does_not_fit),
         T(test_pool_is_bounded),
         T(test_against_model),
+        cmocka_unit_test(test_own_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
