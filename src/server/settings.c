@@ -31,13 +31,13 @@ static struct mapping_set *maps_of(const struct config *c) {
     return c->maps_count ? mapping_set_create(maps, c->maps_count) : NULL;
 }
 
-/* maxmemory-clients: a percentage is of maxmemory. When it is 0, three quarters of it: what clients
- * send and do not read is memory too, and not all keys are to go for it. */
+/* maxmemory-clients: a percentage is of maxmemory. When it is 0, half of it: what clients send and
+ * do not read is memory too, and not all keys are to go for it. */
 static uint64_t clients_bytes_max(const struct config *c) {
     uint64_t max = config_memory(c, "maxmemory");
     uint32_t percent = config_percent(c, "maxmemory-clients");
     uint64_t bytes = config_memory(c, "maxmemory-clients");
-    return percent ? max / 100 * percent : bytes ? bytes : max / 4 * 3;
+    return percent ? max / 100 * percent : bytes ? bytes : max / 2;
 }
 
 struct settings *settings_make(const struct config *c, uint32_t maxclients) {

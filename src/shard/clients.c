@@ -76,12 +76,16 @@ void session_count_held(struct session *s) {
     while (limit && atomic_load(&sh->group->clients_bytes) > limit) {
         struct session *most = largest(sh);
         if (!most || atomic_load(&sh->group->clients_bytes) <= limit) {
-            return;
+            break;
         }
         log_notice("Evicting client: id=%llu, %zu bytes of buffers",
                    (unsigned long long)most->client.id, most->held_bytes);
         stat_add(&sh->stats.clients_evicted, 1);
         session_close(most);
+    }
+    if (sh->env.settings->keyspace
+            .maxmemory_bytes) { /* keys make room at once, not with commands */
+        keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, 1);
     }
 }
 
@@ -101,6 +105,9 @@ void session_close(struct session *s) {
     atomic_fetch_sub(&sh->group->connections[sh->index], 1);
     atomic_fetch_sub(&sh->group->connections_total, 1);
     client_deinit(&s->client, &sh->env);
+    if (!s->in_batch && sh->feeding != s && !s->src.ptr) { /* else settle or session_free does it */
+        buf_free(&s->in);
+    }
     net_close(sh->net, &s->conn);
 }
 
