@@ -41,9 +41,12 @@ struct session *session_create(struct shard *sh, int fd) {
 
 /* --- what clients hold --- */
 
+/* Those that are exempt do not count: others are not closed for them. */
 static void recount(struct session *s) {
     size_t bytes = s->in.cap + chain_own_bytes(&s->conn.out);
-    bytes = bytes < HELD_BYTES_MIN || s->state == SESSION_CLOSED ? 0 : bytes;
+    bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
+                  !client_has(&s->client, CLIENT_NO_EVICT);
+    bytes = counts ? bytes : 0;
     if (bytes != s->held_bytes) {
         atomic_fetch_add(&s->shard->group->clients_bytes, (uint64_t)bytes - s->held_bytes);
         s->held_bytes = bytes;
@@ -57,8 +60,7 @@ static struct session *largest(struct shard *sh) {
     LIST_FOR_EACH(node, &sh->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, all);
         recount(s);
-        if (s->held_bytes && !client_has(&s->client, CLIENT_NO_EVICT) &&
-            (!most || s->held_bytes > most->held_bytes)) {
+        if (s->held_bytes && (!most || s->held_bytes > most->held_bytes)) {
             most = s;
         }
     }
@@ -198,10 +200,11 @@ void clients_check_limits(struct shard *sh) {
     LIST_FOR_EACH(node, &sh->sessions) {
         struct session *s = CONTAINER_OF(node, struct session, all);
         /* What left without an event is not waiting any more. */
-        atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
+        atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes,
+                              memory_order_relaxed);
         recount(s);
-        int64_t idle_ms =
-            sh->env.now_ms - atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
+        int64_t idle_ms = sh->env.now_ms -
+                          atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
         if (timeout_ms && s->state == SESSION_RUNNING && idle_ms > timeout_ms) {
             log_verbose("Closing idle client id=%llu", (unsigned long long)s->client.id);
             stat_add(&sh->stats.clients_closed_idle, 1);

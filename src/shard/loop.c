@@ -16,8 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-#define STOP_CLOSE_US (500 * 1000) /* after the grace period: for the kernel to give sockets back  \
-                                    */
+#define STOP_CLOSE_US (500 * 1000) /* after the grace period: for the kernel to give sockets back */
 
 /* --- time --- */
 
@@ -79,30 +78,15 @@ void shards_publish(struct shard_group *g, struct env *env, struct settings *set
 
 static void reset_stats(struct shard *sh) {
     struct stats *s = &sh->stats;
-    _Atomic uint64_t *const counters[] = {&s->commands,
-                                          &s->requests_batched,
-                                          &s->batches,
-                                          &s->net_in_bytes,
-                                          &s->net_out_bytes,
-                                          &s->connections_accepted,
-                                          &s->connections_rejected,
-                                          &s->clients_closed_output,
-                                          &s->clients_closed_query,
-                                          &s->clients_evicted,
-                                          &s->clients_closed_idle,
-                                          &s->protocol_errors,
-                                          &s->error_replies,
-                                          &s->auth_failures,
-                                          &s->row_hits,
-                                          &s->row_misses,
-                                          &s->row_waited,
-                                          &s->row_joins,
-                                          &s->row_fills,
-                                          &s->row_fills_refused,
-                                          &s->row_errors,
-                                          &s->row_timeouts,
-                                          &s->expire_ticks,
-                                          &s->expire_capped};
+    _Atomic uint64_t *const counters[] = {
+        &s->commands,        &s->requests_batched,      &s->batches,
+        &s->net_in_bytes,    &s->net_out_bytes,         &s->connections_accepted,
+        &s->connections_rejected, &s->clients_closed_output, &s->clients_closed_query,
+        &s->clients_closed_idle, &s->clients_evicted,   &s->protocol_errors,   &s->error_replies,
+        &s->auth_failures,   &s->row_hits,              &s->row_misses,
+        &s->row_waited,      &s->row_joins,       &s->row_fills,             &s->row_fills_refused,
+        &s->row_errors,      &s->row_timeouts,          &s->expire_ticks,
+        &s->expire_capped};
     for (size_t i = 0; i < ARRAY_COUNT(counters); i++) {
         atomic_store_explicit(counters[i], 0, memory_order_relaxed);
     }

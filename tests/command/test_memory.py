@@ -222,6 +222,20 @@ def test_clients_hold_no_more_than_their_share():
         del held
 
 
+def test_an_exempt_client_costs_others_nothing():
+    """What it holds beyond the share is not taken from those that hold little of it."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients="2mb") as instance:
+        client, exempt = instance.client(), instance.client()
+        assert exempt.cmd("CLIENT", "NO-EVICT", "ON") == "OK"
+        exempt.sock.sendall(b"*3\r\n$3\r\nSET\r\n$4\r\nmine\r\n$8388608\r\n" + b"v" * (6 << 20))
+        until(lambda: int(info(client, "stats")["total_net_input_bytes"]) > 6 << 20, "received")
+        assert client.cmd("SET", "k", b"v" * (300 << 10)) == "OK"
+        exempt.sock.sendall(b"v" * (2 << 20) + b"\r\n")
+        assert exempt.read() == "OK"
+        assert info(client, "stats")["evicted_clients"] == "0"
+
+
 def test_what_is_sent_from_where_it_lies_is_not_the_clients(own):
     """A reply that refers to a value takes no memory of its own."""
     assert own.cmd("SET", "k", b"v" * (4 << 20)) == "OK"
