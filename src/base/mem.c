@@ -7,6 +7,7 @@
  * its pointers and then waits until nobody is adding. */
 #include "base/mem.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -301,6 +302,10 @@ int64_t mem_thread_bytes(void) {
     return (int64_t)(*own->allocated - *own->freed) + own_counted;
 }
 
+uint64_t mem_thread_allocated_bytes(void) {
+    return thread_slot < 0 ? 0 : *threads[thread_slot].counters.allocated;
+}
+
 void mem_count(int64_t bytes) {
     __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
 }
@@ -338,13 +343,13 @@ void mem_map_release(void *ptr, size_t size_bytes) {
 }
 
 size_t mem_resident_bytes(void) {
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f) {
-        if (fscanf(f, "%*s %ld", &pages) != 1) {
-            pages = 0;
-        }
-        fclose(f);
+    char text[128];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0) {
+        close(fd);
     }
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+    text[MAX(len, (ssize_t)0)] = '\0';
+    const char *resident = strchr(text, ' '); /* the second number, pages */
+    return resident ? strtoul(resident, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE) : 0;
 }

@@ -52,6 +52,8 @@ void mem_count(int64_t bytes);
 /* Of the calling thread alone, what it allocated and counted less what it freed: for differences,
  * at the price of a few loads. 0 when it is not registered. */
 int64_t mem_thread_bytes(void);
+/* Of the calling thread, what it has ever allocated. 0 when it is not registered. */
+uint64_t mem_thread_allocated_bytes(void);
 /* Called by a registered thread as its last act; slots are not reused. */
 void mem_thread_unregister(void);
 /* Resident bytes say something of what was allocated: not under sanitizers. */

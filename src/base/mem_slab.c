@@ -71,8 +71,17 @@ bool mem_is_sparse(const void *ptr) {
            q.free_count * q.class_regions_count >= q.class_free_count * q.regions_count;
 }
 
+/* The flag that allocates in the arena of `ptr`: where it was found sparse, and which has the free
+ * regions that it is to fill. */
+static int same_arena(void *ptr) {
+    unsigned arena;
+    size_t len = sizeof arena;
+    int failed = mallctl("arenas.lookup", &arena, &len, &ptr, sizeof ptr);
+    return failed ? 0 : (int)MALLOCX_ARENA(arena);
+}
+
 void *mem_move(void *ptr, size_t size_bytes, size_t align) {
-    void *to = mallocx(size_bytes, MALLOCX_ALIGN(align) | MALLOCX_TCACHE_NONE);
+    void *to = mallocx(size_bytes, MALLOCX_ALIGN(align) | MALLOCX_TCACHE_NONE | same_arena(ptr));
     if (UNLIKELY(!to)) {
         return ptr;
     }

@@ -26,7 +26,7 @@
 
 enum {
     CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS,
-    RESERVE_FROM_CHUNKS = 16, /* in smaller pools a chunk more would be much */
+    RESERVE_FROM_CHUNKS = 64, /* in smaller pools a chunk more would be much */
     RESERVE_IDLE_S = 1,
     PAGE_BYTES = 4096, /* or larger; what is touched at least once */
 };

@@ -11,24 +11,41 @@
  * 2. From COMPACT_PERMILLE on the heaps are compacted with each batch. What is evicted becomes
  *    holes first: those that compaction is going to close do not count for eviction, so it takes
  *    no more than what is above.
- * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries and EVICT_A_COMMAND a command;
- *    when used memory is 1/SLACK_DIVISOR above maxmemory it goes on up to EVICT_MAX.
- * 4. What an eviction has put in the drain is freed before the next one: it counts until then. */
+ * 3. Eviction is bounded by what a batch may add: EVICT_MIN entries, EVICT_A_COMMAND a command and
+ *    one for each EVICT_GROWN_BYTES that were added since the last time; when used memory is
+ *    1/SLACK_DIVISOR above maxmemory it goes on up to EVICT_MAX.
+ * 4. What is evicted from the allocator's slabs leaves slack there, and resident memory as it was:
+ *    evicting all that is above at each measurement would go on until little is left. So what
+ *    counts is whether it grows (set_resident).
+ * 5. Large values leave dirty pages in the allocator, more between two measurements than the limit
+ *    allows: a shard measures itself each time it allocated 1/ALLOCATED_SHARE of maxmemory, and has
+ *    them given back while they are few.
+ * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
 
 #include "base/mem.h"
 #include "engine/partition_internal.h"
 
 enum {
-    COMPACT_PERMILLE = 15, /* resident memory above maxmemory: holes are closed */
-    EVICT_PERMILLE = 25,   /* ... something goes */
+    COMPACT_PERMILLE = 12, /* resident memory above maxmemory: holes are closed */
+    EVICT_PERMILLE = 20,   /* ... something goes, and the allocator's dirty pages */
+    HARD_PERMILLE = 40,    /* ... whether it grows or not */
+    RISE_FACTOR = 2,       /* there, 1 + this times as much goes as it rose by */
+    FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
+    OVER_SHARE = 128,      /* of what is above, that goes with each measurement */
+    EVICT_SHARE = 64,      /* of maxmemory, at most with each measurement */
+    CREEP_SHARE = 2048,    /* of maxmemory, that is let come while it does not grow */
+    CREEP_PART = 4,        /* of the way to the hard limit, and no further */
+    ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
+    PURGE_BYTES_MAX = 64 * 1024 * 1024, /* of overhead: more would take a shard too long */
     HEAPS_A_PARTITION = 2,
     NEAR_DIVISOR = 2,
     SMALL_BYTES = 16 * 1024 * 1024,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
+    EVICT_GROWN_BYTES = 64, /* the least that an entry frees, about */
     EVICT_MAX = 16 * 1024,
     EVICT_STEP = 256,
     LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads, or ... */
@@ -42,6 +59,8 @@ enum {
     COMPACT_A_COMMAND = 8,
     COMPACT_HASTE_PERMILLE = 3, /* twice as many for each above, up to 2^HASTE_MAX */
     COMPACT_HASTE_MAX = 4,
+    COMPACT_GROWN_BYTES = 8 * 1024, /* in most haste: a block more for each of these, up to ... */
+    COMPACT_STEPS_MAX = 32,
     COMPACT_TRIES = 4, /* partitions looked at */
 };
 
@@ -112,7 +131,7 @@ static uint64_t excess(const struct keyspace *ks) {
         return by_used;
     }
     uint64_t resident = resident_of(&m) - closing_bytes(ks, &m);
-    return MAX(by_used, above(resident, with_permille(max, EVICT_PERMILLE)));
+    return MAX(by_used, above(resident, load(&ks->goal_bytes)));
 }
 
 /* Bytes above what compaction begins at; 0 = it need not. */
@@ -130,8 +149,7 @@ bool keyspace_is_full(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
     bool resident = counts_resident(ks, max, &m);
-    return max && (m.used > max ||
-                   (resident && resident_of(&m) > with_permille(max, EVICT_PERMILLE)));
+    return max && (m.used > max || (resident && resident_of(&m) > load(&ks->goal_bytes)));
 }
 
 static uint64_t used_above(uint64_t max) {
@@ -140,7 +158,34 @@ static uint64_t used_above(uint64_t max) {
 
 void budget_changed(struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
+    atomic_store_explicit(&ks->goal_bytes, with_permille(max, EVICT_PERMILLE),
+                          memory_order_relaxed);
     atomic_store_explicit(&ks->allowed_bytes, max ? used_above(max) : 0, memory_order_relaxed);
+}
+
+/* The kernel says that `resident` bytes are. Above the limit they are held where they are: what is
+ * added has others go, and so does, more than once, what they rose by in spite of that. While they
+ * do not rise, a little more may be used: there is slack to be filled. */
+static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
+    struct memory m = memory_of(ks);
+    uint64_t overhead = above(resident, m.used + m.holes + m.idle);
+    atomic_store_explicit(&ks->overhead_bytes, overhead, memory_order_relaxed);
+    m.overhead = overhead + m.idle;
+    uint64_t before = load(&ks->resident_bytes), rise = above(resident, before);
+    atomic_store_explicit(&ks->resident_bytes,
+                          MAX(resident, before) - above(before, resident) / FALL_SHARE,
+                          memory_order_relaxed);
+    if (max == 0) {
+        return;
+    }
+    uint64_t limit = with_permille(max, EVICT_PERMILLE);
+    uint64_t hard = max / 1000 * (HARD_PERMILLE - EVICT_PERMILLE) + 1;
+    uint64_t over = above(resident_of(&m) - closing_bytes(ks, &m), limit);
+    uint64_t again = (uint64_t)((double)rise * RISE_FACTOR * (double)over / (double)hard);
+    uint64_t evict = MIN(rise + again + over / OVER_SHARE + above(over, hard), max / EVICT_SHARE);
+    uint64_t creep = rise == 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
+    atomic_store_explicit(&ks->goal_bytes, limit + above(over, evict) + creep,
+                          memory_order_relaxed);
 }
 
 bool keyspace_measure(struct keyspace *ks) {
@@ -154,11 +199,29 @@ bool keyspace_measure(struct keyspace *ks) {
         ++ks->measures % MEASURES_A_PURGE == 0) {
         mem_purge();
         resident = mem_resident_bytes();
-        m = memory_of(ks);
     }
-    atomic_store_explicit(&ks->overhead_bytes, above(resident, m.used + m.holes + m.idle),
-                          memory_order_relaxed);
+    set_resident(ks, max, resident);
     return max && resident > max - max / NEAR_DIVISOR;
+}
+
+/* By a shard's thread, see 5. */
+static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t max) {
+    uint64_t allocated = mem_thread_allocated_bytes();
+    if (allocated < v->measure_at_bytes || !mem_resident_is_telling()) {
+        return;
+    }
+    v->measure_at_bytes = allocated + max / ALLOCATED_SHARE;
+    struct memory m = memory_of(ks);
+    if (!counts_resident(ks, max, &m)) {
+        return;
+    }
+    uint64_t resident = mem_resident_bytes();
+    if (resident > with_permille(max, EVICT_PERMILLE) &&
+        above(resident, m.used + m.holes + m.idle) < PURGE_BYTES_MAX) {
+        mem_purge();
+        resident = mem_resident_bytes();
+    }
+    set_resident(ks, max, resident);
 }
 
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
@@ -279,9 +342,9 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
 
 /* --- before a batch --- */
 
-/* Closes holes while they, and not objects, take memory above its limit, the faster the further.
- * True when something moved. */
-static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands) {
+/* Closes holes while they, and not objects, take memory above its limit, the faster the further and
+ * the more was added, `grown` bytes. True when something moved. */
+static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands, uint64_t grown) {
     uint64_t loose = loose_bytes(ks), max = load(&ks->maxmemory_bytes);
     if (loose == 0) {
         return false;
@@ -289,14 +352,18 @@ static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands) {
     uint64_t haste = MIN(loose * 1000 / max / COMPACT_HASTE_PERMILLE, (uint64_t)COMPACT_HASTE_MAX);
     uint32_t limit = (COMPACT_MOVES + COMPACT_A_COMMAND * commands) << haste;
     struct evictor *v = &ks->evictors[shard];
-    for (unsigned i = 0; i < COMPACT_TRIES; i++) {
+    uint64_t more = haste < COMPACT_HASTE_MAX ? 0 : grown / COMPACT_GROWN_BYTES;
+    uint64_t steps = 1 + MIN(more, (uint64_t)COMPACT_STEPS_MAX);
+    for (unsigned tries = 0; tries < COMPACT_TRIES && steps > 0;) {
         struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
         lock_take(&p->lock);
         uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
         lock_release(&p->lock);
         v->compact_barren = moved ? 0 : v->compact_barren + 1;
         if (moved) {
-            break;
+            steps--;
+        } else {
+            tries++;
         }
     }
     bool stuck = v->compact_barren >= ks->partitions_count;
@@ -306,23 +373,41 @@ static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands) {
     return v->compact_barren == 0;
 }
 
+/* What the shard's thread added to used memory since it last made room for this maxmemory. */
+static uint64_t take_grown(struct evictor *v, uint64_t max) {
+    int64_t before = v->room_bytes, now = mem_thread_bytes();
+    bool same = v->room_max == max;
+    v->room_bytes = now;
+    v->room_max = max;
+    return same && now > before ? (uint64_t)(now - before) : 0;
+}
+
+static uint32_t evict_limit(uint32_t commands, uint64_t grown) {
+    uint64_t limit = EVICT_MIN + (uint64_t)EVICT_A_COMMAND * commands + grown / EVICT_GROWN_BYTES;
+    return (uint32_t)MIN(limit, (uint64_t)EVICT_MAX);
+}
+
 bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands) {
     uint64_t max = load(&ks->maxmemory_bytes);
     if (max == 0) {
         return true;
     }
-    compact(ks, shard, commands);
+    struct evictor *v = &ks->evictors[shard];
+    uint64_t grown = take_grown(v, max);
+    measure_when_due(ks, v, max);
+    compact(ks, shard, commands, grown);
     if (excess(ks) == 0) {
         return true;
     }
     uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
     bool barren;
-    uint32_t freed = shrink(ks, shard, now_ms, EVICT_MIN + EVICT_A_COMMAND * commands, &barren);
+    uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown), &barren);
     uint32_t step = freed;
     while (step && freed < EVICT_MAX && used_above(max) >= allowed + slack) {
         step = shrink(ks, shard, now_ms, EVICT_STEP, &barren);
         freed += step;
     }
+    take_grown(v, max);
     uint64_t left = used_above(max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
@@ -333,7 +418,7 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    bool moved = compact(ks, shard, limit), barren;
+    bool moved = compact(ks, shard, limit, 0), barren;
     return shrink(ks, shard, now_ms, limit, &barren) > 0 || moved;
 }
 

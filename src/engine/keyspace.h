@@ -43,6 +43,8 @@ struct keyspace {
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
     _Atomic uint64_t overhead_bytes; /* resident, and not known from counters: keyspace_measure */
+    _Atomic uint64_t resident_bytes; /* the most that was measured lately */
+    _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "engine/keyspace.h"
 
-enum { KEYS = 8000, MB = 1024 * 1024, VALUE_MAX = 16 * 1024 };
+enum { KEYS = 8000, MB = 1024 * 1024, VALUE_MAX = 64 * 1024 };
 
 static void set_bytes(struct keyspace *ks, unsigned db, unsigned n, size_t len) {
     static const char bytes[VALUE_MAX];
@@ -129,11 +129,18 @@ static void test_make_room_drains(void **state) {
 
 enum { BUDGET = 24 * MB, TIMES_MAX = 100 * 1000 };
 
-static struct keyspace *limited(enum evict_policy policy) {
+static struct keyspace *limited_to(uint64_t budget, enum evict_policy policy) {
     struct keyspace *ks = keyspace_create(1, 5, NULL);
     struct keyspace_params params = {.policy = policy,
-                                     .maxmemory_bytes = BUDGET + (uint64_t)mem_used_bytes()};
+                                     .maxmemory_bytes = budget + (uint64_t)mem_used_bytes()};
     keyspace_set_params(ks, &params);
+    return ks;
+}
+
+/* Never measured: overhead_bytes is as the test says. */
+static struct keyspace *limited(enum evict_policy policy) {
+    struct keyspace *ks = limited_to(BUDGET, policy);
+    ks->evictors[0].measure_at_bytes = UINT64_MAX;
     return ks;
 }
 
@@ -258,6 +265,97 @@ static void test_refused_for_resident_memory(void **state) {
     mem_thread_unregister();
 }
 
+/* --- what lies in the allocator: of this process, as the kernel has it --- */
+
+enum { LARGE_BUDGET = 64 * MB, BATCH = 4, BATCHES_A_MEASUREMENT = 64 };
+
+static double kernels_share(const struct keyspace *ks) {
+    return (double)mem_resident_bytes() / (double)ks->maxmemory_bytes;
+}
+
+static struct keyspace *full_of_small(void) {
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
+    for (unsigned n = 0; n < LARGE_BUDGET / 100; n += 1000) {
+        fill(ks, n, 1000, 100);
+        keyspace_measure(ks);
+    }
+    return ks;
+}
+
+/* Large values leave dirty pages behind, faster than the main thread measures; and where they take
+ * the room of small ones, hundreds of these must go for one. */
+static void test_large_values_in_the_room_of_small_ones(void **state) {
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    mem_thread_register();
+    struct keyspace *ks = full_of_small();
+    struct rng rng = {.state = 7};
+    double most = 0;
+    for (unsigned i = 0; i < 8 * LARGE_BUDGET / (BATCH * 40000); i++) {
+        if (i % BATCHES_A_MEASUREMENT == 0) {
+            keyspace_measure(ks);
+        }
+        assert_true(keyspace_make_room(ks, 0, 1, BATCH));
+        for (unsigned n = 0; n < BATCH; n++) {
+            set_bytes(ks, 0, LARGE_BUDGET + (unsigned)rng_below(&rng, LARGE_BUDGET / 20000),
+                      16000 + rng_below(&rng, VALUE_MAX - 16000));
+        }
+        most = MAX(most, kernels_share(ks));
+    }
+    assert_true(most < 1.06);
+    assert_true(used_share(ks) > 0.8);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* A hash whose fields lie in the allocator's slabs, those of an evicted one anywhere among others.
+ */
+static void set_hash(struct keyspace *ks, unsigned n, struct rng *rng) {
+    static const struct hash_limits limits = {.packed_fields_max = 1, .packed_bytes_max = 1};
+    static const char bytes[256];
+    char name[32];
+    struct hash *h = hash_create();
+    for (uint64_t i = 0, fields = 2 + rng_below(rng, 40); i < fields; i++) {
+        int len = snprintf(name, sizeof name, "f%u", (unsigned)i);
+        hash_set(h, slice_of(name, (size_t)len), slice_of(bytes, rng_below(rng, 200)), &limits);
+    }
+    int len = snprintf(name, sizeof name, "hash:%u", n);
+    struct key key = keyspace_key(ks, slice_of(name, (size_t)len));
+    struct partition *p = keyspace_partition(ks, key.hash);
+    lock_take(&p->lock);
+    struct entry_origin none = {0, 0};
+    part_put(p, 0, &key,
+             entry_create_value(&p->heap, key.bytes, VALUE_HASH, h, EXPIRE_NEVER, none));
+    lock_release(&p->lock);
+}
+
+/* What is evicted leaves slack in slabs, and resident memory as it was: that alone must not make
+ * more and more go. */
+static void test_slack_of_slabs(void **state) {
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    mem_thread_register();
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
+    struct rng rng = {.state = 7};
+    double most = 0, least = 1;
+    unsigned filled = LARGE_BUDGET / 2000, count = 4 * LARGE_BUDGET / 2000;
+    for (unsigned n = 0; n < count; n++) {
+        if (n % BATCHES_A_MEASUREMENT == 0) {
+            keyspace_measure(ks);
+        }
+        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        set_hash(ks, n, &rng);
+        most = MAX(most, kernels_share(ks));
+        least = n > filled ? MIN(least, used_share(ks)) : 1;
+    }
+    assert_true(most < 1.05);
+    assert_true(least > 0.6);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make_room),
@@ -268,6 +366,8 @@ int main(void) {
         cmocka_unit_test(test_lowered_by_much),
         cmocka_unit_test(test_holes_that_stay),
         cmocka_unit_test(test_refused_for_resident_memory),
+        cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
+        cmocka_unit_test(test_slack_of_slabs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
