@@ -255,7 +255,7 @@ static void test_refused_for_resident_memory(void **state) {
             set_bytes(ks, 0, n++, 100);
         }
         assert_false(keyspace_make_room(ks, 0, 1, 1));
-        assert_true(resident_share(ks) > 1.02 && resident_share(ks) < 1.045);
+        assert_true(resident_share(ks) > 1.01 && resident_share(ks) < 1.04);
         struct keyspace_params params = {.policy = EVICT_ALL_LRU,
                                          .maxmemory_bytes = ks->maxmemory_bytes};
         keyspace_set_params(ks, &params);
