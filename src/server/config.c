@@ -36,6 +36,7 @@ void config_destroy(struct config *c) {
     for (uint32_t i = 0; i < c->maps_count; i++) {
         drop_map(&c->maps[i]);
     }
+    mem_free(c->store_where);
     mem_free(c->path);
     mem_free(c);
 }
@@ -50,6 +51,7 @@ struct config *config_copy(const struct config *c) {
         copy->maps[i].map = mapping_ref(c->maps[i].map);
         copy->maps[i].where = mem_strdup(c->maps[i].where);
     }
+    copy->store_where = c->store_where ? mem_strdup(c->store_where) : NULL;
     copy->path = c->path ? mem_strdup(c->path) : NULL;
     return copy;
 }

@@ -13,7 +13,7 @@ enum {
 
 struct config_map {
     struct mapping *map;
-    char *where; /* "file:line: " of its definition, "" when it came from CONFIG SET */
+    char *where; /* "file:line" of its definition, "" when it came from CONFIG SET */
 };
 
 struct config {
@@ -21,6 +21,7 @@ struct config {
     bool given[OPTIONS_MAX];   /* was set by a file, the command line or CONFIG SET */
     struct config_map maps[MAPPINGS_MAX];
     uint32_t maps_count;
+    char *store_where; /* "file:line" of the `store` line; NULL = none */
     char *path; /* absolute, of the file it was read from; NULL = none */
     uint64_t memory_limit_bytes; /* what percentages are of: the process's limit when it was made */
 };

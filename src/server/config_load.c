@@ -99,11 +99,25 @@ static bool include(struct loader *l, struct slice line, struct slice path) {
     return ok;
 }
 
-static bool load_map(struct loader *l, struct slice line, const struct resp_args *words) {
-    char why[OPTION_WHY_CHARS_MAX] = "", where[OPTION_TEXT_BYTES_MAX + 1] = "command line";
-    if (!l->arguments) {
-        snprintf(where, sizeof where, "%s:%u", l->name, l->line);
+/* Where the present line stands, for messages about what only shows later. */
+static void describe_where(const struct loader *l, char where[OPTION_TEXT_BYTES_MAX + 1]) {
+    if (l->arguments) {
+        snprintf(where, OPTION_TEXT_BYTES_MAX + 1, "command line");
+    } else {
+        snprintf(where, OPTION_TEXT_BYTES_MAX + 1, "%s:%u", l->name, l->line);
     }
+}
+
+static void note_store(struct loader *l) {
+    char where[OPTION_TEXT_BYTES_MAX + 1];
+    describe_where(l, where);
+    mem_free(l->config->store_where);
+    l->config->store_where = mem_strdup(where);
+}
+
+static bool load_map(struct loader *l, struct slice line, const struct resp_args *words) {
+    char why[OPTION_WHY_CHARS_MAX] = "", where[OPTION_TEXT_BYTES_MAX + 1];
+    describe_where(l, where);
     struct buf joined = {0};
     option_words(words->v + 1, words->count - 1, "", &joined, why);
     bool ok = config_set_map(l->config, buf_slice(&joined), where, l->arguments, why);
@@ -127,6 +141,9 @@ static bool load_words(struct loader *l, struct slice line, const struct resp_ar
     }
     char why[OPTION_WHY_CHARS_MAX] = "";
     if (config_set_words(l->config, o, words->v + 1, words->count - 1, why)) {
+        if (strcmp(o->name, "store") == 0) {
+            note_store(l);
+        }
         return true;
     }
     return fail(l, line, name, words->count == 2 ? &words->v[1] : NULL, why);

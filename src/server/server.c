@@ -114,9 +114,10 @@ static bool make_store(struct server *s, struct shard_group *group) {
     params.breaker_errors = breaker.errors;
     params.breaker_window_ms = breaker.window_ms;
     params.breaker_open_ms = breaker.open_ms;
-    char why[OPTION_WHY_CHARS_MAX] = "", line[OPTION_WHY_CHARS_MAX + 32];
+    ASSERT(s->initial->store_where);
+    char why[OPTION_WHY_CHARS_MAX] = "", line[OPTION_TEXT_BYTES_MAX + OPTION_WHY_CHARS_MAX + 32];
     s->store = store_create(&params, shards_store_complete, group, why, sizeof why);
-    snprintf(line, sizeof line, "store: %s", why);
+    snprintf(line, sizeof line, "%s: store: %s", s->initial->store_where, why);
     return s->store || refuse_start(s, line);
 }
 

@@ -53,6 +53,20 @@ static void test_file(void **state) {
     config_destroy(c);
 }
 
+static void test_where_the_store_is(void **state) {
+    struct config *none = loaded("port 7000\n"), *c = loaded("port 7000\nSTORE sqlite:///a.db\n");
+    assert_null(none->store_where);
+    assert_string_equal(c->store_where, "x.conf:2");
+    struct config *copy = config_copy(c);
+    assert_string_equal(copy->store_where, "x.conf:2");
+    struct buf error = {0};
+    assert_true(config_load(c, NULL, SLICE("store sqlite:///b.db\n"), &error));
+    assert_string_equal(c->store_where, "command line");
+    config_destroy(none);
+    config_destroy(copy);
+    config_destroy(c);
+}
+
 static void test_refused(void **state) {
     expect_refused("port 1\nmaxclients abc\n",
                    "x.conf:2: maxclients: argument couldn't be parsed into an integer (got 'abc')");
@@ -345,7 +359,8 @@ static void test_percent(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_file),         cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_file),         cmocka_unit_test(test_where_the_store_is),
+        cmocka_unit_test(test_refused),
         cmocka_unit_test(test_secret),       cmocka_unit_test(test_include),
         cmocka_unit_test(test_arguments),    cmocka_unit_test(test_set),
         cmocka_unit_test(test_set_map),      cmocka_unit_test(test_rewrite),
