@@ -16,7 +16,9 @@
 #include "store/store.h"
 #include "store/url.h"
 
-struct store_conn; /* each driver's own */
+/* Each driver's own: a connection; what it loaded, or NULL. */
+struct store_conn;
+struct store_library;
 
 enum driver_status {
     DRIVER_OK,
@@ -37,13 +39,17 @@ typedef void (*driver_row_fn)(void *ctx, const struct schema_cell *cells);
 
 struct store_driver {
     const char *name;
-    /* Before the first open, by one thread. */
-    void (*library_init)(void);
+    /* Before all else, by one thread at a time. False with the reason in `why`. */
+    bool (*library_open)(struct store_library **out, char *why, size_t why_len) MUST_USE;
+    /* After all else. */
+    void (*library_close)(struct store_library *library);
     /* A worker's first and last act. */
-    void (*thread_init)(void);
-    void (*thread_deinit)(void);
-    enum driver_status (*open)(const struct store_url *url, int64_t timeout_ms,
-                               struct store_conn **out, struct driver_error *error) MUST_USE;
+    void (*thread_init)(const struct store_library *library);
+    void (*thread_deinit)(const struct store_library *library);
+    /* The connection borrows `library`. */
+    enum driver_status (*open)(const struct store_library *library, const struct store_url *url,
+                               int64_t timeout_ms, struct store_conn **out,
+                               struct driver_error *error) MUST_USE;
     void (*close)(struct store_conn *c); /* takes NULL */
     /* Makes the call that runs on `c`, and later ones, fail soon. Any thread; does not block. */
     void (*interrupt)(struct store_conn *c);

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "store/driver.h"
 #include "store/mysql_check.h"
+#include "store/mysql_library.h"
 #include "store/sql.h"
 
 enum {
@@ -25,7 +26,12 @@ enum {
     PARAMETERS_MAX = STORE_BATCH_KEYS_MAX * MAPPING_KEY_COLUMNS_MAX,
 };
 
+struct store_library {
+    struct mysql_library mysql;
+};
+
 struct store_conn {
+    const struct mysql_library *lib;
     MYSQL *my;
     int fd;
     atomic_bool interrupted;
@@ -45,13 +51,26 @@ struct store_conn {
     char bytes[CELLS_MAX][CELL_BYTES];
 };
 
-static void library_init(void) {
-    int rc = mysql_library_init(0, NULL, NULL);
-    ASSERT(rc == 0);
+static bool library_open(struct store_library **out, char *why, size_t why_len) {
+    struct store_library *library = mem_zalloc(sizeof *library);
+    if (!mysql_library_open(&library->mysql, MYSQL_LIBRARY_NAME, why, why_len)) {
+        mem_free(library);
+        return false;
+    }
+    *out = library;
+    return true;
 }
 
-static void thread_init(void) {
-    mysql_thread_init();
+static void library_close(struct store_library *library) {
+    mem_free(library);
+}
+
+static void thread_init(const struct store_library *library) {
+    library->mysql.mysql_thread_init();
+}
+
+static void thread_deinit(const struct store_library *library) {
+    library->mysql.mysql_thread_end();
 }
 
 static enum driver_status classify(const struct store_conn *c, unsigned number, const char *text,
@@ -61,17 +80,17 @@ static enum driver_status classify(const struct store_conn *c, unsigned number, 
 }
 
 static enum driver_status fail(const struct store_conn *c, struct driver_error *error) {
-    return classify(c, mysql_errno(c->my), mysql_error(c->my), error);
+    return classify(c, c->lib->mysql_errno(c->my), c->lib->mysql_error(c->my), error);
 }
 
 static void close_conn(struct store_conn *c) {
     if (!c) {
         return;
     }
-    mysql_close(c->my); /* first: closing the statements then costs no round trips */
+    c->lib->mysql_close(c->my); /* first: closing the statements then costs no round trips */
     for (uint32_t i = 0; i < SQL_STATEMENTS_MAX; i++) {
         if (c->statements[i]) {
-            mysql_stmt_close(c->statements[i]);
+            c->lib->mysql_stmt_close(c->statements[i]);
         }
     }
     for (uint32_t i = 0; i < CELLS_MAX; i++) {
@@ -80,69 +99,74 @@ static void close_conn(struct store_conn *c) {
     mem_free(c);
 }
 
-static void set_options(MYSQL *my, const struct store_url *url, int64_t timeout_ms) {
+static void set_options(const struct store_conn *c, const struct store_url *url,
+                        int64_t timeout_ms) {
+    __typeof__(mysql_options) *set = c->lib->mysql_options;
     unsigned seconds = (unsigned)((timeout_ms + 999) / 1000), net_seconds = seconds + 1;
     my_bool on = 1, off = 0, enforce = url->tls != STORE_TLS_OFF,
             verify = url->tls == STORE_TLS_VERIFY;
     unsigned no_files = 0;
     unsigned protocol = url->socket[0] ? MYSQL_PROTOCOL_SOCKET : MYSQL_PROTOCOL_TCP;
-    mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
-    mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &net_seconds);
-    mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &net_seconds);
-    mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
-    mysql_options(my, MYSQL_OPT_PROTOCOL, &protocol);
-    mysql_options(my, MYSQL_OPT_RECONNECT, &off);
-    mysql_options(my, MYSQL_REPORT_DATA_TRUNCATION, &on);
-    mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &no_files); /* no server reads files here */
-    mysql_options(my, MYSQL_OPT_SSL_ENFORCE, &enforce);
-    mysql_options(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+    set(c->my, MYSQL_OPT_CONNECT_TIMEOUT, &seconds);
+    set(c->my, MYSQL_OPT_READ_TIMEOUT, &net_seconds);
+    set(c->my, MYSQL_OPT_WRITE_TIMEOUT, &net_seconds);
+    set(c->my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+    set(c->my, MYSQL_OPT_PROTOCOL, &protocol);
+    set(c->my, MYSQL_OPT_RECONNECT, &off);
+    set(c->my, MYSQL_REPORT_DATA_TRUNCATION, &on);
+    set(c->my, MYSQL_OPT_LOCAL_INFILE, &no_files); /* no server reads files here */
+    set(c->my, MYSQL_OPT_SSL_ENFORCE, &enforce);
+    set(c->my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
     if (url->ca[0]) {
-        mysql_options(my, MYSQL_OPT_SSL_CA, url->ca);
+        set(c->my, MYSQL_OPT_SSL_CA, url->ca);
     }
     if (!verify) {
         /* None that would hand the password itself to whoever answers. */
-        mysql_options(my, MARIADB_OPT_RESTRICTED_AUTH,
-                      "mysql_native_password,caching_sha2_password,sha256_password,client_ed25519");
+        set(c->my, MARIADB_OPT_RESTRICTED_AUTH,
+            "mysql_native_password,caching_sha2_password,sha256_password,client_ed25519");
     }
 }
 
 /* libmariadb goes on in plain text where the server offers no TLS, MYSQL_OPT_SSL_ENFORCE or not. */
-static bool is_as_secret_as_asked(MYSQL *my, const struct store_url *url,
+static bool is_as_secret_as_asked(const struct store_conn *c, const struct store_url *url,
                                   struct driver_error *error) {
-    if (url->tls == STORE_TLS_OFF || mysql_get_ssl_cipher(my)) {
+    if (url->tls == STORE_TLS_OFF || c->lib->mysql_get_ssl_cipher(c->my)) {
         return true;
     }
     snprintf(error->text, sizeof error->text, "the server does not offer TLS, as tls= asks for");
     return false;
 }
 
-static bool set_session(MYSQL *my) {
+static bool set_session(const struct store_conn *c) {
     static const char isolation[] = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     /* Said again in words: a server may be told to ignore what the handshake asks for. */
-    return mysql_set_character_set(my, "utf8mb4") == 0 && mysql_autocommit(my, 1) == 0 &&
-           mysql_real_query(my, isolation, sizeof isolation - 1) == 0;
+    return c->lib->mysql_set_character_set(c->my, "utf8mb4") == 0 &&
+           c->lib->mysql_autocommit(c->my, 1) == 0 &&
+           c->lib->mysql_real_query(c->my, isolation, sizeof isolation - 1) == 0;
 }
 
-static enum driver_status open_conn(const struct store_url *url, int64_t timeout_ms,
+static enum driver_status open_conn(const struct store_library *library,
+                                    const struct store_url *url, int64_t timeout_ms,
                                     struct store_conn **out, struct driver_error *error) {
     struct store_conn *c = mem_zalloc(sizeof *c);
-    c->my = mysql_init(NULL);
+    c->lib = &library->mysql;
+    c->my = c->lib->mysql_init(NULL);
     ASSERT(c->my);
-    set_options(c->my, url, timeout_ms);
-    bool open = mysql_real_connect(c->my, url->host[0] ? url->host : NULL, url->user, url->password,
-                                   url->database, url->port, url->socket[0] ? url->socket : NULL,
-                                   0) != NULL;
-    if (!open || !set_session(c->my)) {
+    set_options(c, url, timeout_ms);
+    bool open = c->lib->mysql_real_connect(c->my, url->host[0] ? url->host : NULL, url->user,
+                                           url->password, url->database, url->port,
+                                           url->socket[0] ? url->socket : NULL, 0) != NULL;
+    if (!open || !set_session(c)) {
         enum driver_status status = fail(c, error);
         close_conn(c);
         return status == DRIVER_TIMEOUT ? status : DRIVER_DOWN;
     }
-    if (!is_as_secret_as_asked(c->my, url, error)) {
+    if (!is_as_secret_as_asked(c, url, error)) {
         close_conn(c);
         return DRIVER_DOWN;
     }
-    c->fd = (int)mysql_get_socket(c->my);
-    snprintf(c->server, sizeof c->server, "%s", mysql_get_server_info(c->my));
+    c->fd = (int)c->lib->mysql_get_socket(c->my);
+    snprintf(c->server, sizeof c->server, "%s", c->lib->mysql_get_server_info(c->my));
     *out = c;
     return DRIVER_OK;
 }
@@ -158,7 +182,7 @@ static const char *server(const struct store_conn *c) {
 
 static enum driver_status check(struct store_conn *c, const struct mapping *m, struct schema **out,
                                 struct driver_error *error) {
-    enum driver_status status = mysql_check_mapping(c->my, m, out, error);
+    enum driver_status status = mysql_check_mapping(c->lib, c->my, m, out, error);
     return status != DRIVER_OK && atomic_load(&c->interrupted) ? DRIVER_TIMEOUT : status;
 }
 
@@ -166,7 +190,7 @@ static enum driver_status check(struct store_conn *c, const struct mapping *m, s
 
 static void close_statement(struct store_conn *c, uint32_t slot) {
     if (c->statements[slot]) {
-        mysql_stmt_close(c->statements[slot]);
+        c->lib->mysql_stmt_close(c->statements[slot]);
         c->statements[slot] = NULL;
     }
 }
@@ -174,7 +198,8 @@ static void close_statement(struct store_conn *c, uint32_t slot) {
 static enum driver_status fail_statement(struct store_conn *c, uint32_t slot,
                                          struct driver_error *error) {
     MYSQL_STMT *stmt = c->statements[slot];
-    enum driver_status status = classify(c, mysql_stmt_errno(stmt), mysql_stmt_error(stmt), error);
+    enum driver_status status =
+        classify(c, c->lib->mysql_stmt_errno(stmt), c->lib->mysql_stmt_error(stmt), error);
     if (status != DRIVER_DOWN && status != DRIVER_TIMEOUT) {
         close_statement(c, slot); /* else with the connection, which is of no more use */
         sql_cache_drop(&c->cache, slot);
@@ -190,16 +215,16 @@ static enum driver_status prepare(struct store_conn *c, const struct schema *sch
         return DRIVER_OK;
     }
     close_statement(c, *slot);
-    MYSQL_STMT *stmt = c->statements[*slot] = mysql_stmt_init(c->my);
+    MYSQL_STMT *stmt = c->statements[*slot] = c->lib->mysql_stmt_init(c->my);
     ASSERT(stmt);
     struct buf sql = {0};
     sql_append_select(&sql, schema, keys, SQL_MYSQL);
-    int rc = mysql_stmt_prepare(stmt, sql.ptr, sql.len);
+    int rc = c->lib->mysql_stmt_prepare(stmt, sql.ptr, sql.len);
     buf_free(&sql);
     if (rc != 0) {
         return fail_statement(c, *slot, error);
     }
-    ASSERT(mysql_stmt_param_count(stmt) == (unsigned long)keys * schema->keys_count);
+    ASSERT(c->lib->mysql_stmt_param_count(stmt) == (unsigned long)keys * schema->keys_count);
     return DRIVER_OK;
 }
 
@@ -251,7 +276,7 @@ static bool fetch_large(struct store_conn *c, MYSQL_STMT *stmt, uint32_t cell, s
                        .buffer_length = len,
                        .length = &got,
                        .is_null = &null};
-    return mysql_stmt_fetch_column(stmt, &bind, cell, 0) == 0 && got == len;
+    return c->lib->mysql_stmt_fetch_column(stmt, &bind, cell, 0) == 0 && got == len;
 }
 
 static bool read_row(struct store_conn *c, MYSQL_STMT *stmt, const struct schema *schema) {
@@ -275,7 +300,7 @@ static enum driver_status read_rows(struct store_conn *c, uint32_t slot,
                                     struct driver_error *error) {
     MYSQL_STMT *stmt = c->statements[slot];
     for (;;) {
-        int rc = mysql_stmt_fetch(stmt);
+        int rc = c->lib->mysql_stmt_fetch(stmt);
         if (rc == MYSQL_NO_DATA) {
             return DRIVER_OK;
         }
@@ -310,20 +335,21 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
     }
     bind_results(c, schema);
     MYSQL_STMT *stmt = c->statements[slot];
-    if (mysql_stmt_bind_param(stmt, c->parameters) != 0 || mysql_stmt_execute(stmt) != 0) {
+    if (c->lib->mysql_stmt_bind_param(stmt, c->parameters) != 0 ||
+        c->lib->mysql_stmt_execute(stmt) != 0) {
         return fail_statement(c, slot, error);
     }
     /* The table has changed and the server prepared the statement again by itself. */
-    if (mysql_stmt_field_count(stmt) != schema->cells_count) {
+    if (c->lib->mysql_stmt_field_count(stmt) != schema->cells_count) {
         snprintf(error->text, sizeof error->text, "the table's columns have changed");
-        mysql_stmt_free_result(stmt);
+        c->lib->mysql_stmt_free_result(stmt);
         return DRIVER_SCHEMA;
     }
-    if (mysql_stmt_bind_result(stmt, c->results) != 0) {
+    if (c->lib->mysql_stmt_bind_result(stmt, c->results) != 0) {
         return fail_statement(c, slot, error);
     }
     status = read_rows(c, slot, schema, on_row, ctx, error);
-    if (status == DRIVER_OK && mysql_stmt_free_result(stmt) != 0) {
+    if (status == DRIVER_OK && c->lib->mysql_stmt_free_result(stmt) != 0) {
         status = fail_statement(c, slot, error);
     }
     shrink(c, schema->cells_count);
@@ -332,9 +358,10 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
 
 const struct store_driver driver_mysql = {
     .name = "mysql",
-    .library_init = library_init,
+    .library_open = library_open,
+    .library_close = library_close,
     .thread_init = thread_init,
-    .thread_deinit = mysql_thread_end,
+    .thread_deinit = thread_deinit,
     .open = open_conn,
     .close = close_conn,
     .interrupt = interrupt,

@@ -53,46 +53,55 @@ enum driver_status mysql_check_errno(unsigned number, const char *text,
     }
 }
 
-static enum driver_status query(MYSQL *my, struct buf *sql, MYSQL_RES **result,
+struct reader {
+    const struct mysql_library *lib;
+    MYSQL *my;
+};
+
+static enum driver_status query(const struct reader *r, struct buf *sql, MYSQL_RES **result,
                                 struct driver_error *error) {
     *result = NULL;
-    if (mysql_real_query(my, sql->ptr, sql->len) == 0) {
-        *result = mysql_store_result(my);
+    if (r->lib->mysql_real_query(r->my, sql->ptr, sql->len) == 0) {
+        *result = r->lib->mysql_store_result(r->my);
     }
     buf_free(sql);
-    return *result ? DRIVER_OK : mysql_check_errno(mysql_errno(my), mysql_error(my), error);
+    return *result
+               ? DRIVER_OK
+               : mysql_check_errno(r->lib->mysql_errno(r->my), r->lib->mysql_error(r->my), error);
 }
 
-static void append_escaped(struct buf *b, MYSQL *my, struct slice text) {
+static void append_escaped(struct buf *b, const struct reader *r, struct slice text) {
     buf_append_char(b, '\'');
-    b->len += mysql_real_escape_string(my, buf_reserve(b, text.len * 2 + 1), text.ptr, text.len);
+    b->len += r->lib->mysql_real_escape_string(r->my, buf_reserve(b, text.len * 2 + 1), text.ptr,
+                                               text.len);
     buf_append_char(b, '\'');
 }
 
 /* "FROM information_schema.<view> WHERE" this table. */
-static void append_from(struct buf *b, MYSQL *my, const char *view, const struct mapping *m) {
+static void append_from(struct buf *b, const struct reader *r, const char *view,
+                        const struct mapping *m) {
     const char *dot = strchr(m->table, '.');
     buf_printf(b, " FROM information_schema.%s WHERE TABLE_SCHEMA=", view);
     if (dot) {
-        append_escaped(b, my, slice_of(m->table, (size_t)(dot - m->table)));
+        append_escaped(b, r, slice_of(m->table, (size_t)(dot - m->table)));
     } else {
         buf_append_slice(b, SLICE("DATABASE()"));
     }
     buf_append_slice(b, SLICE(" AND TABLE_NAME="));
-    append_escaped(b, my, slice_str(dot ? dot + 1 : m->table));
+    append_escaped(b, r, slice_str(dot ? dot + 1 : m->table));
 }
 
-static enum driver_status check_type(MYSQL *my, const struct mapping *m,
+static enum driver_status check_type(const struct reader *r, const struct mapping *m,
                                      struct driver_error *error) {
     struct buf sql = {0};
     MYSQL_RES *result;
     buf_append_slice(&sql, SLICE("SELECT TABLE_TYPE"));
-    append_from(&sql, my, "TABLES", m);
-    enum driver_status status = query(my, &sql, &result, error);
+    append_from(&sql, r, "TABLES", m);
+    enum driver_status status = query(r, &sql, &result, error);
     if (status != DRIVER_OK) {
         return status;
     }
-    MYSQL_ROW row = mysql_fetch_row(result);
+    MYSQL_ROW row = r->lib->mysql_fetch_row(result);
     if (!row) {
         snprintf(error->text, sizeof error->text,
                  "there is no table %s, or this user may not see it", m->table);
@@ -102,7 +111,7 @@ static enum driver_status check_type(MYSQL *my, const struct mapping *m,
                  m->table);
         status = DRIVER_SCHEMA;
     }
-    mysql_free_result(result);
+    r->lib->mysql_free_result(result);
     return status;
 }
 
@@ -214,36 +223,37 @@ static void set_type(struct schema_found *f, MYSQL_ROW row) {
     }
 }
 
-static enum driver_status read_columns(MYSQL *my, const struct mapping *m, struct schema_table *t,
-                                       struct driver_error *error) {
+static enum driver_status read_columns(const struct reader *r, const struct mapping *m,
+                                       struct schema_table *t, struct driver_error *error) {
     struct buf sql = {0};
     MYSQL_RES *result;
     buf_append_slice(&sql, SLICE("SELECT COLUMN_NAME, LOWER(DATA_TYPE), LOWER(COLUMN_TYPE), "
                                  "IS_NULLABLE, CHARACTER_MAXIMUM_LENGTH, CHARACTER_OCTET_LENGTH, "
                                  "LOWER(CHARACTER_SET_NAME)"));
-    append_from(&sql, my, "COLUMNS", m);
+    append_from(&sql, r, "COLUMNS", m);
     buf_append_slice(&sql, SLICE(" ORDER BY ORDINAL_POSITION"));
-    enum driver_status status = query(my, &sql, &result, error);
+    enum driver_status status = query(r, &sql, &result, error);
     if (status != DRIVER_OK) {
         return status;
     }
-    for (MYSQL_ROW row = mysql_fetch_row(result); row; row = mysql_fetch_row(result)) {
+    for (MYSQL_ROW row = r->lib->mysql_fetch_row(result); row;
+         row = r->lib->mysql_fetch_row(result)) {
         struct schema_found *f = schema_table_add(t, slice_str(row[0]));
         f->not_null = row[3] && strcmp(row[3], "NO") == 0;
         set_type(f, row);
     }
-    mysql_free_result(result);
+    r->lib->mysql_free_result(result);
     return DRIVER_OK;
 }
 
-static enum driver_status read_indexes(MYSQL *my, const struct mapping *m, struct schema_table *t,
-                                       struct driver_error *error) {
+static enum driver_status read_indexes(const struct reader *r, const struct mapping *m,
+                                       struct schema_table *t, struct driver_error *error) {
     struct buf sql = {0};
     MYSQL_RES *result;
     buf_append_slice(&sql, SLICE("SELECT INDEX_NAME, COLUMN_NAME, SUB_PART"));
-    append_from(&sql, my, "STATISTICS", m);
+    append_from(&sql, r, "STATISTICS", m);
     buf_append_slice(&sql, SLICE(" AND NON_UNIQUE=0 ORDER BY INDEX_NAME, SEQ_IN_INDEX"));
-    enum driver_status status = query(my, &sql, &result, error);
+    enum driver_status status = query(r, &sql, &result, error);
     if (status != DRIVER_OK) {
         return status;
     }
@@ -252,7 +262,7 @@ static enum driver_status read_indexes(MYSQL *my, const struct mapping *m, struc
     bool usable = true;
     /* The rows stay where they are until the result is freed. */
     for (;;) {
-        MYSQL_ROW row = mysql_fetch_row(result);
+        MYSQL_ROW row = r->lib->mysql_fetch_row(result);
         if (index && (!row || strcmp(row[0], index) != 0)) {
             schema_table_index(t, m, index, columns, count, usable);
             count = 0;
@@ -267,45 +277,46 @@ static enum driver_status read_indexes(MYSQL *my, const struct mapping *m, struc
             columns[count++] = row[1];
         }
     }
-    mysql_free_result(result);
+    r->lib->mysql_free_result(result);
     return DRIVER_OK;
 }
 
 /* Runs the select on no rows: whether this user may, and which columns MariaDB knows for JSON
  * (there the type is an alias of LONGTEXT). Sets *marked when it found such. */
-static enum driver_status probe(MYSQL *my, const struct schema *s, struct schema_table *t,
-                                bool *marked, struct driver_error *error) {
+static enum driver_status probe(const struct reader *r, const struct schema *s,
+                                struct schema_table *t, bool *marked, struct driver_error *error) {
     struct buf sql = {0};
     MYSQL_RES *result;
     buf_printf(&sql, "%s LIMIT 0", s->select);
-    enum driver_status status = query(my, &sql, &result, error);
+    enum driver_status status = query(r, &sql, &result, error);
     *marked = false;
     if (status != DRIVER_OK) {
         return status;
     }
-    const MYSQL_FIELD *fields = mysql_fetch_fields(result);
+    const MYSQL_FIELD *fields = r->lib->mysql_fetch_fields(result);
     for (uint32_t i = 0; i < s->columns_count; i++) {
         MARIADB_CONST_STRING format = {0};
         if (s->columns[i].kind == SCHEMA_TEXT &&
-            mariadb_field_attr(&format, &fields[s->columns[i].cell],
-                               MARIADB_FIELD_ATTR_FORMAT_NAME) == 0 &&
+            r->lib->mariadb_field_attr(&format, &fields[s->columns[i].cell],
+                                       MARIADB_FIELD_ATTR_FORMAT_NAME) == 0 &&
             slice_eq(slice_of(format.str, format.length), SLICE("json"))) {
             schema_table_find(t, s->columns[i].name)->kind = SCHEMA_JSON;
             *marked = true;
         }
     }
-    mysql_free_result(result);
+    r->lib->mysql_free_result(result);
     return DRIVER_OK;
 }
 
-static enum driver_status build(MYSQL *my, const struct mapping *m, struct schema_table *t,
-                                struct schema **out, struct driver_error *error) {
+static enum driver_status build(const struct reader *r, const struct mapping *m,
+                                struct schema_table *t, struct schema **out,
+                                struct driver_error *error) {
     bool marked;
     struct schema *s = schema_build(m, t, error->text, sizeof error->text);
     if (!s) {
         return DRIVER_SCHEMA;
     }
-    enum driver_status status = probe(my, s, t, &marked, error);
+    enum driver_status status = probe(r, s, t, &marked, error);
     if (status == DRIVER_OK && marked) {
         schema_unref(s);
         s = schema_build(m, t, error->text, sizeof error->text);
@@ -319,18 +330,20 @@ static enum driver_status build(MYSQL *my, const struct mapping *m, struct schem
     return DRIVER_OK;
 }
 
-enum driver_status mysql_check_mapping(MYSQL *my, const struct mapping *m, struct schema **out,
+enum driver_status mysql_check_mapping(const struct mysql_library *lib, MYSQL *my,
+                                       const struct mapping *m, struct schema **out,
                                        struct driver_error *error) {
+    const struct reader r = {lib, my};
     struct schema_table t = {0};
-    enum driver_status status = check_type(my, m, error);
+    enum driver_status status = check_type(&r, m, error);
     if (status == DRIVER_OK) {
-        status = read_columns(my, m, &t, error);
+        status = read_columns(&r, m, &t, error);
     }
     if (status == DRIVER_OK) {
-        status = read_indexes(my, m, &t, error);
+        status = read_indexes(&r, m, &t, error);
     }
     if (status == DRIVER_OK) {
-        status = build(my, m, &t, out, error);
+        status = build(&r, m, &t, out, error);
     }
     schema_table_deinit(&t);
     return status;

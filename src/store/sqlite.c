@@ -29,7 +29,16 @@ struct store_conn {
     struct schema_cell cells[MAPPING_KEY_COLUMNS_MAX + MAPPING_COLUMNS_MAX];
 };
 
-static void nothing(void) {
+/* Linked: there is nothing to load. */
+static bool library_open(struct store_library **out, char *why, size_t why_len) {
+    *out = NULL;
+    return true;
+}
+
+static void library_close(struct store_library *library) {
+}
+
+static void thread_nothing(const struct store_library *library) {
 }
 
 static enum driver_status fail(struct store_conn *c, int rc, struct driver_error *error) {
@@ -86,7 +95,8 @@ static int on_busy(void *arg, int tries) {
     return 1;
 }
 
-static enum driver_status open_conn(const struct store_url *url, int64_t timeout_ms,
+static enum driver_status open_conn(const struct store_library *library,
+                                    const struct store_url *url, int64_t timeout_ms,
                                     struct store_conn **out, struct driver_error *error) {
     struct store_conn *c = mem_zalloc(sizeof *c);
     struct stat st;
@@ -417,9 +427,10 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
 
 const struct store_driver driver_sqlite = {
     .name = "sqlite",
-    .library_init = nothing,
-    .thread_init = nothing,
-    .thread_deinit = nothing,
+    .library_open = library_open,
+    .library_close = library_close,
+    .thread_init = thread_nothing,
+    .thread_deinit = thread_nothing,
     .open = open_conn,
     .close = close_conn,
     .interrupt = interrupt,

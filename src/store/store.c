@@ -38,6 +38,12 @@ static bool check_params(const struct store_params *p, char *why, size_t why_len
     return true;
 }
 
+static bool open_driver(struct store *s, char *why, size_t why_len) {
+    s->driver = s->url.kind == STORE_URL_MYSQL ? &driver_mysql : &driver_sqlite;
+    snprintf(s->stats.driver, sizeof s->stats.driver, "%s", s->driver->name);
+    return s->driver->library_open(&s->library, why, why_len);
+}
+
 static void start_threads(struct store *s) {
     sigset_t all, old;
     sigfillset(&all); /* signals are for the threads that expect them, but for this one's crashes */
@@ -61,7 +67,9 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
     struct store *s = mem_zalloc(sizeof *s);
     if (!check_params(params, why, why_len) ||
         !store_url_parse(&s->url, params->url, why, why_len) ||
-        !store_url_read_password(&s->url, params->password_file, why, why_len)) {
+        !store_url_read_password(&s->url, params->password_file, why, why_len) ||
+        !open_driver(s, why, why_len)) {
+        explicit_bzero(&s->url, sizeof s->url);
         mem_free(s);
         return NULL;
     }
@@ -69,8 +77,6 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
     s->timeout_us = params->timeout_ms * 1000;
     s->complete = complete_fn;
     s->complete_ctx = ctx;
-    s->driver = s->url.kind == STORE_URL_MYSQL ? &driver_mysql : &driver_sqlite;
-    snprintf(s->stats.driver, sizeof s->stats.driver, "%s", s->driver->name);
     breaker_init(&s->breaker, params->breaker_errors, params->breaker_window_ms * 1000,
                  params->breaker_open_ms * 1000);
     pthread_condattr_t monotonic;
@@ -81,7 +87,6 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
     pthread_cond_init(&s->watch, &monotonic);
     pthread_cond_init(&s->checked, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    s->driver->library_init();
     start_threads(s);
     return s;
 }
@@ -117,6 +122,7 @@ void store_destroy(struct store *s) {
     for (uint32_t i = 0; i < s->workers_count; i++) {
         worker_destroy(s->workers[i]);
     }
+    s->driver->library_close(s->library);
     pthread_mutex_destroy(&s->mutex);
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->watch);

@@ -74,8 +74,8 @@ typedef void (*store_complete_fn)(void *ctx, struct store_request *list);
 
 struct store;
 
-/* Parses the URL and starts the workers; does not need the database to be reachable. NULL with the
- * reason in `why`. */
+/* Parses the URL, loads what its driver needs and starts the workers; does not need the database to
+ * be reachable. NULL with the reason in `why`. */
 struct store *store_create(const struct store_params *params, store_complete_fn complete, void *ctx,
                            char *why, size_t why_len);
 /* Completes what is queued with STORE_DOWN, interrupts what runs, joins the workers. Takes NULL. */

@@ -29,6 +29,7 @@ struct worker;
 struct store {
     /* Set before the threads start. */
     const struct store_driver *driver;
+    struct store_library *library;
     struct store_url url;
     struct store_params params;
     int64_t timeout_us;

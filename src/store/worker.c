@@ -179,7 +179,7 @@ static void *worker_main(void *arg) {
     struct worker *w = arg;
     struct store *s = w->store;
     mem_thread_register();
-    s->driver->thread_init();
+    s->driver->thread_init(s->library);
     store_lock(s);
     while (!s->stopping) {
         if (s->checks) {
@@ -192,7 +192,7 @@ static void *worker_main(void *arg) {
     }
     store_unlock(s);
     worker_call_close(w);
-    s->driver->thread_deinit();
+    s->driver->thread_deinit(s->library);
     mem_thread_unregister();
     return NULL;
 }

@@ -36,7 +36,8 @@ static enum driver_status ensure_connection(struct worker *w, struct driver_erro
     if (w->conn) {
         return DRIVER_OK;
     }
-    enum driver_status status = s->driver->open(&s->url, s->params.timeout_ms, &w->conn, error);
+    enum driver_status status =
+        s->driver->open(s->library, &s->url, s->params.timeout_ms, &w->conn, error);
     if (status != DRIVER_OK) {
         w->conn = NULL;
         return status;

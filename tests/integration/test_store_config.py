@@ -55,6 +55,51 @@ def test_a_bad_store_url(tmp_path):
         assert "store" in said and "secret-word" not in said, said
 
 
+LOADED_FOR_MYSQL = ["libmariadb.so", "libssl.so", "libcrypto.so"]
+
+
+def mapped(server):
+    """Which of LOADED_FOR_MYSQL the server has in its memory."""
+    with open("/proc/%d/maps" % server.process.pid, encoding="utf8") as f:
+        maps = f.read()
+    return [name for name in LOADED_FOR_MYSQL if name in maps]
+
+
+def test_libmariadb_is_loaded_for_a_mysql_store_only(db, forebay):
+    assert mapped(forebay()) == []
+    assert mapped(forebay(db)) == (LOADED_FOR_MYSQL if db.kind == "mysql" else [])
+
+
+@pytest.fixture
+def no_libmariadb(tmp_path, monkeypatch):
+    """What the loader finds first under that name is no library."""
+    folder = tmp_path / "libraries"
+    folder.mkdir()
+    (folder / "libmariadb.so.3").write_text("no library\n" * 100)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(folder))
+
+
+def test_a_mysql_store_without_libmariadb(no_libmariadb, tmp_path):
+    url = "mysql://cache:secret-word@127.0.0.1:%d/shop" % free_port()
+    path, said = refused(tmp_path, "# a comment\nstore %s\n" % url)
+    assert "%s:2: store: " % path in said and "libmariadb.so.3: " in said, said
+    assert "apt install libmariadb3" in said and "secret-word" not in said, said
+    _, said = refused(tmp_path, "", "--store", url)
+    assert "command line: store: " in said and "libmariadb3" in said, said
+
+
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
+def test_a_cache_and_a_sqlite_store_without_libmariadb(no_libmariadb, db, forebay):
+    c = forebay().client()
+    assert c.cmd("SET", "plain", "1") == "OK" and c.cmd("GET", "plain") == b"1"
+    assert forebay(db).client().cmd("HGET", "item:1", "name") == b"Kettle"
+
+
+def test_a_password_file_that_is_not_there(tmp_path):
+    path, said = refused(tmp_path, "store mysql://u@127.0.0.1/d\nstore-password-file /no/file\n")
+    assert "%s:1: store: store password file /no/file: " % path in said, said
+
+
 def test_a_wrong_password_is_no_reason_not_to_start(mysql, mariadb, forebay):
     """The database may come to know it: it is said, and misses fail until then."""
     server = forebay(mysql, url=mariadb.url(mysql.name, password="wrong"), store_timeout="2s")
