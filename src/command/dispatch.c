@@ -340,6 +340,8 @@ void dispatch_call_queued(struct cmd *c) {
     }
     if (refusal.len) {
         resp_error(c->w, refusal);
+    } else if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {
+        resp_error(c->w, ERR_OOM);
     } else {
         do {
             chain_rewind(c->w->out, mark);

@@ -65,6 +65,7 @@ struct host_ops {
     bool (*client_is_local)(struct env *env, struct client *client);
 };
 
+enum { ENV_GROWTH_BYTES_MAX = 1 << 20 }; /* by commands, between two looks at maxmemory */
 enum { ENV_MISSES_MAX = 1024 }; /* distinct rows one command may wait for at a time */
 
 /* A key found missing by the command that just ran. */

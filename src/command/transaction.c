@@ -346,6 +346,13 @@ static void expire_watched(struct cmd *c) {
     }
 }
 
+/* As between the commands of a batch: what is queued may grow to any size. */
+static void make_room(struct cmd *c, uint32_t commands) {
+    struct env *env = c->env;
+    env->over_limit = env->settings->keyspace.maxmemory_bytes &&
+                      !keyspace_make_room(env->ks, c->held, env->shard, env->now_ms, commands);
+}
+
 void transaction_exec(struct cmd *c) {
     struct client *client = c->client;
     struct transaction *t = client->transaction;
@@ -374,7 +381,12 @@ void transaction_exec(struct cmd *c) {
     transaction_unwatch(client, c->env->ks, c->held);
     client_set(client, CLIENT_EXECUTING);
     resp_array(c->w, t->count);
+    int64_t room_bytes = mem_thread_bytes();
     for (uint32_t i = 0; i < t->count; i++) {
+        if (UNLIKELY(mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX)) {
+            make_room(c, t->count - i);
+            room_bytes = mem_thread_bytes();
+        }
         struct cmd inner = queued_cmd(c, t->v[i]);
         dispatch_call_queued(&inner);
     }

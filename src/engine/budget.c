@@ -34,6 +34,7 @@ enum {
     FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
     OVER_SHARE = 128,      /* of what is above, that goes with each measurement */
     EVICT_SHARE = 64,      /* of maxmemory, at most with each measurement */
+    FALLS_SHARE = 256,     /* of maxmemory, fallen by: it comes down by itself */
     CREEP_SHARE = 2048,    /* of maxmemory, that is let come while it does not grow */
     CREEP_PART = 4,        /* of the way to the hard limit, and no further */
     ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
@@ -68,6 +69,10 @@ static uint64_t load(const _Atomic uint64_t *value) {
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+static uint64_t above(uint64_t bytes, uint64_t limit) {
+    return bytes > limit ? bytes - limit : 0;
+}
+
 struct memory { /* bytes; the picture is above */
     uint64_t used, holes, overhead;
     uint64_t idle; /* free blocks; part of the overhead */
@@ -75,7 +80,7 @@ struct memory { /* bytes; the picture is above */
 
 static struct memory memory_of(const struct keyspace *ks) {
     int64_t counted;
-    uint64_t used = (uint64_t)mem_used_and_counted(&counted);
+    uint64_t used = above((uint64_t)mem_used_and_counted(&counted), load(&ks->leaving_bytes));
     uint64_t blocks = block_pool_used_bytes(ks->blocks), idle = block_pool_idle_bytes(ks->blocks);
     return (struct memory){.used = used,
                            .holes = blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0,
@@ -85,10 +90,6 @@ static struct memory memory_of(const struct keyspace *ks) {
 
 static uint64_t resident_of(const struct memory *m) {
     return m->used + m->holes + m->overhead;
-}
-
-static uint64_t above(uint64_t bytes, uint64_t limit) {
-    return bytes > limit ? bytes - limit : 0;
 }
 
 static uint64_t with_permille(uint64_t max, uint64_t permille) {
@@ -152,15 +153,19 @@ bool keyspace_is_full(const struct keyspace *ks) {
     return max && (m.used > max || (resident && resident_of(&m) > load(&ks->goal_bytes)));
 }
 
-static uint64_t used_above(uint64_t max) {
-    return above((uint64_t)mem_used_bytes(), max);
+static uint64_t used_above(const struct keyspace *ks, uint64_t max) {
+    return above((uint64_t)mem_used_bytes(), max + load(&ks->leaving_bytes));
 }
 
 void budget_changed(struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     atomic_store_explicit(&ks->goal_bytes, with_permille(max, EVICT_PERMILLE),
                           memory_order_relaxed);
-    atomic_store_explicit(&ks->allowed_bytes, max ? used_above(max) : 0, memory_order_relaxed);
+    atomic_store_explicit(&ks->allowed_bytes, max ? used_above(ks, max) : 0, memory_order_relaxed);
+}
+
+static uint64_t resident_now(const struct keyspace *ks) {
+    return above(mem_resident_bytes(), load(&ks->leaving_bytes));
 }
 
 /* The kernel says that `resident` bytes are. Above the limit they are held where they are: what is
@@ -183,7 +188,12 @@ static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
     uint64_t over = above(resident_of(&m) - closing_bytes(ks, &m), limit);
     uint64_t again = (uint64_t)((double)rise * RISE_FACTOR * (double)over / (double)hard);
     uint64_t evict = MIN(rise + again + over / OVER_SHARE + above(over, hard), max / EVICT_SHARE);
-    uint64_t creep = rise == 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
+    if (!policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts) {
+        over = 0; /* commands are refused from the limit on */
+    } else if (before > resident + max / FALLS_SHARE) {
+        evict = 0; /* holes and slack are being closed: no more need go for now */
+    }
+    uint64_t creep = rise == 0 && over > 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
     atomic_store_explicit(&ks->goal_bytes, limit + above(over, evict) + creep,
                           memory_order_relaxed);
 }
@@ -193,12 +203,12 @@ bool keyspace_measure(struct keyspace *ks) {
         return false;
     }
     mem_decay();
-    uint64_t max = load(&ks->maxmemory_bytes), resident = mem_resident_bytes();
+    uint64_t max = load(&ks->maxmemory_bytes), resident = resident_now(ks);
     struct memory m = memory_of(ks);
     if (max && resident > MAX(m.used + m.holes + m.idle, max) + max / 100 &&
         ++ks->measures % MEASURES_A_PURGE == 0) {
         mem_purge();
-        resident = mem_resident_bytes();
+        resident = resident_now(ks);
     }
     set_resident(ks, max, resident);
     return max && resident > max - max / NEAR_DIVISOR;
@@ -215,11 +225,11 @@ static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t ma
     if (!counts_resident(ks, max, &m)) {
         return;
     }
-    uint64_t resident = mem_resident_bytes();
+    uint64_t resident = resident_now(ks);
     if (resident > with_permille(max, EVICT_PERMILLE) &&
         above(resident, m.used + m.holes + m.idle) < PURGE_BYTES_MAX) {
         mem_purge();
-        resident = mem_resident_bytes();
+        resident = resident_now(ks);
     }
     set_resident(ks, max, resident);
 }
@@ -250,8 +260,23 @@ static bool take_candidate(const struct keyspace *ks, struct evictor *v,
     return evict_pool_take(first, out) || evict_pool_take(second, out);
 }
 
-/* Evicts the best candidate that is still there and does not stay. `p` is locked, and unlocked
- * here. */
+/* Who has partitions locked may not wait for others: these are left out when they are taken. */
+static bool enter(const struct evictor *v, struct partition *p) {
+    if (!v->held) {
+        lock_take(&p->lock);
+        return true;
+    }
+    return lockset_has(v->held, p) || lock_try(&p->lock);
+}
+
+static void leave(const struct evictor *v, struct partition *p) {
+    if (!v->held || !lockset_has(v->held, p)) {
+        lock_release(&p->lock);
+    }
+}
+
+/* Evicts the best candidate that is still there and does not stay. `p` is entered, and left here.
+ */
 static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor *v, bool force,
                        int64_t now_ms) {
     struct evict_candidate candidate;
@@ -262,16 +287,18 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor 
         }
         struct partition *where = ks->partitions[candidate.partition];
         if (where != p) {
-            lock_release(&p->lock);
+            leave(v, p);
             p = where;
-            lock_take(&p->lock);
+            if (!enter(v, p)) {
+                return false;
+            }
         }
         evicted = part_evict(p, v->policy, &candidate, force, now_ms);
         stays += evicted == EVICT_STAYS;
     }
     v->drains = evicted == EVICT_DONE && p->drain_count > 0;
     v->drain_partition = p->index;
-    lock_release(&p->lock);
+    leave(v, p);
     return evicted == EVICT_DONE;
 }
 
@@ -281,9 +308,11 @@ static bool drain_victim(struct keyspace *ks, struct evictor *v) {
         return false;
     }
     struct partition *p = ks->partitions[v->drain_partition];
-    lock_take(&p->lock);
+    if (!enter(v, p)) {
+        return false;
+    }
     v->drains = part_drain_step(p);
-    lock_release(&p->lock);
+    leave(v, p);
     return v->drains;
 }
 
@@ -301,14 +330,16 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
         struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
         enum freed freed = FREED_NOTHING;
-        lock_take(&p->lock);
+        if (!enter(v, p)) {
+            continue;
+        }
         if (part_drain_step(p)) {
             freed = FREED_DRAINED;
         } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
             freed = FREED_ENTRY;
         }
         if (freed != FREED_NOTHING || !evictor_has_any(v)) {
-            lock_release(&p->lock);
+            leave(v, p);
             return freed;
         }
         if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
@@ -356,9 +387,11 @@ static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands, uint
     uint64_t steps = 1 + MIN(more, (uint64_t)COMPACT_STEPS_MAX);
     for (unsigned tries = 0; tries < COMPACT_TRIES && steps > 0;) {
         struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
-        lock_take(&p->lock);
-        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
-        lock_release(&p->lock);
+        uint32_t moved = 0;
+        if (enter(v, p)) {
+            moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
+            leave(v, p);
+        }
         v->compact_barren = moved ? 0 : v->compact_barren + 1;
         if (moved) {
             steps--;
@@ -387,7 +420,7 @@ static uint32_t evict_limit(uint32_t commands, uint64_t grown) {
     return (uint32_t)MIN(limit, (uint64_t)EVICT_MAX);
 }
 
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands) {
+static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands) {
     uint64_t max = load(&ks->maxmemory_bytes);
     if (max == 0) {
         return true;
@@ -403,18 +436,26 @@ bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uin
     bool barren;
     uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown), &barren);
     uint32_t step = freed;
-    while (step && freed < EVICT_MAX && used_above(max) >= allowed + slack) {
+    while (step && freed < EVICT_MAX && used_above(ks, max) >= allowed + slack) {
         step = shrink(ks, shard, now_ms, EVICT_STEP, &barren);
         freed += step;
     }
     take_grown(v, max);
-    uint64_t left = used_above(max);
+    uint64_t left = used_above(ks, max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
     if (left == 0) {
         return freed > 0 || !barren;
     }
     return evicts && left < allowed + (freed ? slack : 0);
+}
+
+bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
+                        int64_t now_ms, uint32_t commands) {
+    ks->evictors[shard].held = held;
+    bool made = make_room(ks, shard, now_ms, commands);
+    ks->evictors[shard].held = NULL;
+    return made;
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

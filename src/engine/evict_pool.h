@@ -30,6 +30,7 @@ struct evict_pool {
 /* What a shard's evictions need. The lfu family has two queues of candidates, new and proved
  * entries; the others use the first one. */
 struct evictor {
+    const struct lockset *held; /* partitions that the caller has locked; the others are tried */
     int64_t room_bytes;        /* mem_thread_bytes when room was last made, ... */
     uint64_t room_max;         /* ... for this maxmemory */
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */

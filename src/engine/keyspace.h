@@ -45,6 +45,7 @@ struct keyspace {
     _Atomic uint64_t overhead_bytes; /* resident, and not known from counters: keyspace_measure */
     _Atomic uint64_t resident_bytes; /* the most that was measured lately */
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
+    _Atomic uint64_t leaving_bytes;  /* of clients that are being closed: nothing goes for them */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
@@ -140,12 +141,14 @@ bool keyspace_is_full(const struct keyspace *ks);
 /* While that is so: frees or evicts at most `limit` entries, from all partitions in turn, and does
  * a step of compaction. False when there was nothing to free and nothing to move. */
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
-/* The same before a batch of `commands`, and a step of compaction where holes take memory above
+/* The same before a batch of `commands` (where partitions are locked already, `held`, others that
+ * are taken are left out), and a step of compaction where holes take memory above
  * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
  * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
  * it comes down after maxmemory was lowered, as long as eviction is faster than growth. Resident
  * memory above the limit is refused for only when nothing could be evicted. */
-bool keyspace_make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t commands);
+bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
+                        int64_t now_ms, uint32_t commands);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
  * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no
  * client; some times a second, more often while it is true: memory is near the limit. */

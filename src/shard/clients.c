@@ -43,7 +43,7 @@ struct session *session_create(struct shard *sh, int fd) {
 
 /* Those that are exempt do not count: others are not closed for them. */
 static void recount(struct session *s) {
-    size_t bytes = s->in.cap + chain_own_bytes(&s->conn.out);
+    size_t bytes = s->in.cap + chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
     bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
                   !client_has(&s->client, CLIENT_NO_EVICT);
     bytes = counts ? bytes : 0;
@@ -87,7 +87,7 @@ void session_count_held(struct session *s) {
     }
     if (sh->env.settings->keyspace
             .maxmemory_bytes) { /* keys make room at once, not with commands */
-        keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, 1);
+        keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, 1);
     }
 }
 
@@ -111,10 +111,13 @@ void session_close(struct session *s) {
         buf_free(&s->in);
     }
     net_close(sh->net, &s->conn);
+    s->leaving_bytes = chain_own_bytes(&s->conn.out); /* until a send that is under way has ended */
+    atomic_fetch_add(&sh->env.ks->leaving_bytes, s->leaving_bytes);
 }
 
 void session_free(struct session *s) {
     ASSERT(s->state == SESSION_CLOSED && !s->in_batch);
+    atomic_fetch_sub(&s->shard->env.ks->leaving_bytes, s->leaving_bytes);
     s->shard->sessions_count--;
     resp_parser_reset(&s->parser);
     buf_free(&s->in);

@@ -202,7 +202,7 @@ static bool token_holds(const struct partition *p, const struct load *l) {
 /* Past maxmemory with nothing to evict a row is answered, not kept. Before the lock is taken. */
 static bool has_room(struct shard *sh) {
     return !sh->env.settings->keyspace.maxmemory_bytes ||
-           keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, 1);
+           keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, 1);
 }
 
 /* Under the lock: stores the row's entry `e`, or keeps it for the waiters. */

@@ -295,7 +295,7 @@ static void settle(struct shard *sh, struct session *s) {
         net_pause_read(sh->net, &s->conn);
     }
     if (UNLIKELY(s->held_bytes || s->in.cap > HELD_BYTES_MIN ||
-                 s->conn.out.len_bytes > HELD_BYTES_MIN)) {
+                 s->conn.out.len_bytes > HELD_BYTES_MIN || client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);
     }
 }
@@ -325,7 +325,7 @@ static void prefetch_stage(struct shard *sh,
  * (SETRANGE, COPY) may ask for a large value. */
 static void make_room(struct shard *sh, uint32_t commands) {
     sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
-                         !keyspace_make_room(sh->env.ks, sh->index, sh->env.now_ms, commands);
+                         !keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, commands);
     sh->room_bytes = mem_thread_bytes();
 }
 
@@ -342,7 +342,7 @@ void pipeline_run(struct shard *sh) {
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &b->requests[i];
-        if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > GROWTH_BYTES_MAX)) {
+        if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > ENV_GROWTH_BYTES_MAX)) {
             make_room(sh, count - i);
         }
         execute(sh, r);

@@ -24,7 +24,6 @@ enum {
     RESUMES_A_LOOP_MAX = 256,
     MAINTAIN_SLOTS = 448,           /* table slots swept for expiry in one step */
     EVICT_A_ROUND_MAX = 64,
-    GROWTH_BYTES_MAX = 1 << 20, /* by the commands of a batch, between two looks at maxmemory */
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
 };
@@ -66,6 +65,7 @@ struct session {
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
+    size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
 
 struct request {

@@ -242,3 +242,56 @@ def test_what_is_sent_from_where_it_lies_is_not_the_clients(own):
     assert own.cmd("CONFIG", "SET", "maxmemory", str(64 << 20), "maxmemory-clients", "1mb") == "OK"
     for _ in range(3):
         assert len(own.cmd("GET", "k")) == 4 << 20
+
+
+def peak_rss(instance):
+    with open("/proc/%d/status" % instance.pid, encoding="ascii") as f:
+        return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+
+
+def is_jemalloc(client):
+    """Sanitizers keep what was freed: resident memory says nothing there."""
+    return info(client, "memory")["mem_allocator"].startswith("jemalloc")
+
+
+@pytest.mark.parametrize("policy", ["noeviction", "allkeys-lru"])
+def test_held_within_a_transaction(policy):
+    """As within a batch: a few bytes of a queued request make a large value at EXEC."""
+    size, limit, count = 4 << 20, 48 << 20, 60
+    with Instance(maxmemory=limit, maxmemory_policy=policy) as instance:
+        client = instance.client()
+        before = int(info(client, "memory")["used_memory_rss"])
+        queued = [("SETRANGE", "k%d" % n, size - 1, "x") for n in range(count)]
+        client.pipeline([("MULTI",)] + queued + [("EXEC",)])
+        assert used(client) < limit + 2 * size
+        if is_jemalloc(client):
+            assert peak_rss(instance) < before + limit + 4 * size
+
+
+def test_a_transactions_queue_is_its_clients():
+    """maxmemory-clients bounds it like unfinished requests: keys do not go for it."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients="4mb") as instance:
+        client, queues = instance.client(), instance.client()
+        for n in range(0, 20000, 1000):
+            client.pipeline([("SET", "key:%d" % i, VALUE) for i in range(n, n + 1000)])
+        assert queues.cmd("MULTI") == "OK"
+        try:
+            for n in range(60):
+                queues.cmd("SET", "k", b"v" * (1 << 20))
+        except OSError:
+            pass  # closed by the server, as it should be
+        assert client.cmd("DBSIZE") == 20000
+        assert info(client, "stats")["evicted_clients"] == "1"
+
+
+def test_one_reply_costs_no_keys():
+    """A reply that is larger than what clients may hold: its client goes, not the keys."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client, lazy = instance.client(), instance.client()
+        for n in range(0, 20000, 1000):
+            client.pipeline([("SET", "key:%d" % i, VALUE) for i in range(n, n + 1000)])
+        assert client.cmd("SET", "e", b"v" * 8000) == "OK"
+        lazy.send("MGET", *["e"] * 15000)  # 120 MB
+        until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
+        assert client.cmd("DBSIZE") > 19000

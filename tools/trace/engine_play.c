@@ -56,7 +56,7 @@ static bool evict_one(struct play *p) {
 
 static bool make_room(struct play *p, uint32_t size) {
     if (p->setup->maxmemory_bytes) {
-        return keyspace_make_room(p->ks, p->turn++ % p->setup->shards, p->now_ms, EVICT_LIMIT);
+        return keyspace_make_room(p->ks, NULL, p->turn++ % p->setup->shards, p->now_ms, EVICT_LIMIT);
     }
     if (size > p->setup->capacity) {
         return false;

@@ -37,30 +37,30 @@ static void test_make_room(void **state) {
     }
     uint64_t filled = (uint64_t)mem_used_bytes();
     struct keyspace_params params = {.policy = EVICT_ALL_LRU};
-    assert_true(keyspace_make_room(ks, 0, 1, 100)); /* no limit */
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 100)); /* no limit */
     params.maxmemory_bytes = filled - (filled - before) / 4;
     params.policy = EVICT_NONE;
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 1, 100));
+    assert_false(keyspace_make_room(ks, NULL, 0, 1, 100));
     params.policy = EVICT_VOLATILE_TTL; /* there are none */
     keyspace_set_params(ks, &params);
-    assert_false(keyspace_make_room(ks, 0, 1, 100));
+    assert_false(keyspace_make_room(ks, NULL, 0, 1, 100));
     params.policy = EVICT_ALL_RANDOM;
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* a bounded step on the way down */
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 10)); /* a bounded step on the way down */
     assert_true(keyspace_is_full(ks));
     uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, KEYS - 64 - 4 * 10);
-    assert_true(keyspace_make_room(ks, 0, 1, KEYS));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, KEYS));
     assert_true((uint64_t)mem_used_bytes() <= params.maxmemory_bytes);
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         assert_true(ks->partitions[i]->stats.evicted > 0); /* whoever owns it */
     }
     params.maxmemory_bytes = 1; /* can't be reached: ends when nothing is left */
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 2 * KEYS));
-    assert_false(keyspace_make_room(ks, 0, 1, 2 * KEYS));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 2 * KEYS));
+    assert_false(keyspace_make_room(ks, NULL, 0, 1, 2 * KEYS));
     for (uint32_t i = 0; i < ks->partitions_count; i++) {
         struct table *t = ks->partitions[i]->db[0];
         assert_int_equal(table_count(t), 0);
@@ -82,11 +82,11 @@ static void test_make_room_comes_down(void **state) {
     struct keyspace_params params = {.policy = EVICT_ALL_LRU,
                                      .maxmemory_bytes = used - (used - before) / 2};
     keyspace_set_params(ks, &params);
-    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 10));
     void *growth = mem_alloc((used - before) / 16);
-    assert_true(keyspace_make_room(ks, 0, 1, 10)); /* eviction keeps up */
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 10)); /* eviction keeps up */
     mem_free(growth);
-    assert_true(keyspace_make_room(ks, 0, 1, 10));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 10));
     unsigned steps = 0;
     while (keyspace_is_full(ks)) {
         assert_true(keyspace_shrink(ks, 0, 1, 10));
@@ -95,7 +95,7 @@ static void test_make_room_comes_down(void **state) {
     assert_in_range(steps, KEYS / 80, KEYS / 10);
     assert_int_equal(keyspace_shrink(ks, 0, 1, 10), 0); /* there is room */
     growth = mem_alloc((size_t)mem_used_bytes() * 2);
-    assert_false(keyspace_make_room(ks, 0, 1, 10)); /* all keys are less than that */
+    assert_false(keyspace_make_room(ks, NULL, 0, 1, 10)); /* all keys are less than that */
     mem_free(growth);
     keyspace_destroy(ks);
     mem_thread_unregister();
@@ -117,7 +117,7 @@ static void test_make_room_drains(void **state) {
         part_flush(ks->partitions[i], 1);
         lock_release(&ks->partitions[i]->lock);
     }
-    assert_true(keyspace_make_room(ks, 0, 1, 100));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 100));
     uint64_t keys, with_expiry;
     keyspace_count(ks, NULL, 0, &keys, &with_expiry);
     assert_int_equal(keys, 1);
@@ -157,7 +157,7 @@ static double used_share(const struct keyspace *ks) {
 
 static void fill(struct keyspace *ks, unsigned from, unsigned count, size_t bytes) {
     for (unsigned n = from; n < from + count; n++) {
-        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
         set_bytes(ks, 0, n, bytes);
     }
 }
@@ -215,7 +215,7 @@ static void test_lowered_by_much(void **state) {
     keyspace_count(ks, NULL, 0, &before, &with_expiry);
     for (unsigned i = 0; i < TIMES_MAX && keyspace_is_full(ks); i++) {
         ks->overhead_bytes = ks->maxmemory_bytes / 20 * (i / 8 % 2);
-        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
         keyspace_count(ks, NULL, 0, &keys, &with_expiry);
         assert_in_range(before - keys, 0, 100);
         before = keys;
@@ -251,15 +251,15 @@ static void test_refused_for_resident_memory(void **state) {
         fill(ks, 0, BUDGET / 200, 100);
         ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
         unsigned n = BUDGET;
-        while (keyspace_make_room(ks, 0, 1, 1) && n < BUDGET + BUDGET / 50) {
+        while (keyspace_make_room(ks, NULL, 0, 1, 1) && n < BUDGET + BUDGET / 50) {
             set_bytes(ks, 0, n++, 100);
         }
-        assert_false(keyspace_make_room(ks, 0, 1, 1));
+        assert_false(keyspace_make_room(ks, NULL, 0, 1, 1));
         assert_true(resident_share(ks) > 1.01 && resident_share(ks) < 1.04);
         struct keyspace_params params = {.policy = EVICT_ALL_LRU,
                                          .maxmemory_bytes = ks->maxmemory_bytes};
         keyspace_set_params(ks, &params);
-        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
         keyspace_destroy(ks);
     }
     mem_thread_unregister();
@@ -296,7 +296,7 @@ static void test_large_values_in_the_room_of_small_ones(void **state) {
         if (i % BATCHES_A_MEASUREMENT == 0) {
             keyspace_measure(ks);
         }
-        assert_true(keyspace_make_room(ks, 0, 1, BATCH));
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, BATCH));
         for (unsigned n = 0; n < BATCH; n++) {
             set_bytes(ks, 0, LARGE_BUDGET + (unsigned)rng_below(&rng, LARGE_BUDGET / 20000),
                       16000 + rng_below(&rng, VALUE_MAX - 16000));
@@ -345,7 +345,7 @@ static void test_slack_of_slabs(void **state) {
         if (n % BATCHES_A_MEASUREMENT == 0) {
             keyspace_measure(ks);
         }
-        assert_true(keyspace_make_room(ks, 0, 1, 1));
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
         set_hash(ks, n, &rng);
         most = MAX(most, kernels_share(ks));
         least = n > filled ? MIN(least, used_share(ks)) : 1;

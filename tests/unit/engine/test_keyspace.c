@@ -510,7 +510,7 @@ static void *work(void *arg) {
         if (i % 16 == 0) {
             cursor = keyspace_scan(w->ks, NULL, 0, cursor, 10, 1, look, &sum);
             set(w->ks, 1, n, 1000);
-            keyspace_make_room(w->ks, w->index, 1, 2);
+            keyspace_make_room(w->ks, NULL, w->index, 1, 2);
         }
         if (i % 512 == 0) {
             keyspace_count(w->ks, NULL, 0, &keys, &with_expiry);
