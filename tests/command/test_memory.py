@@ -286,8 +286,9 @@ def test_a_transactions_queue_is_its_clients():
 
 
 def test_one_reply_costs_no_keys():
-    """A reply that is larger than what clients may hold: its client goes, not the keys."""
-    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
+    """A reply that is larger than what clients may hold: its client goes, not the keys. (Other shards
+    evict while it is being made.)"""
+    with Instance(shards=1, maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
         client, lazy = instance.client(), instance.client()
         for n in range(0, 20000, 1000):
             client.pipeline([("SET", "key:%d" % i, VALUE) for i in range(n, n + 1000)])
