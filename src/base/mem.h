@@ -58,7 +58,7 @@ uint64_t mem_thread_allocated_bytes(void);
 void mem_thread_unregister(void);
 /* Resident bytes say something of what was allocated: not under sanitizers. */
 bool mem_resident_is_telling(void);
-/* Resident bytes of the process, from the kernel. */
+/* Resident bytes of the process, from the kernel, in 5 us; 0 = it can't be asked. */
 size_t mem_resident_bytes(void);
 /* Allocator figures for INFO; 0 where the allocator has none. */
 struct mem_stats {

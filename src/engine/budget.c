@@ -34,7 +34,7 @@ enum {
     FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
     OVER_SHARE = 128,      /* of what is above, that goes with each measurement */
     EVICT_SHARE = 64,      /* of maxmemory, at most with each measurement */
-    FALLS_SHARE = 256,     /* of maxmemory, fallen by: it comes down by itself */
+    SINKS_SHARE = 256,     /* of maxmemory, fallen by: it comes down by itself */
     CREEP_SHARE = 2048,    /* of maxmemory, that is let come while it does not grow */
     CREEP_PART = 4,        /* of the way to the hard limit, and no further */
     ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
@@ -170,8 +170,12 @@ static uint64_t resident_now(const struct keyspace *ks) {
 
 /* The kernel says that `resident` bytes are. Above the limit they are held where they are: what is
  * added has others go, and so does, more than once, what they rose by in spite of that. While they
- * do not rise, a little more may be used: there is slack to be filled. */
+ * do not rise, a little more may be used: there is slack to be filled. Threads may overtake each
+ * other here: what one of them stores is a few milliseconds old at most. */
 static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
+    if (resident == 0) { /* not known, for want of a descriptor: what was measured last stays */
+        return;
+    }
     struct memory m = memory_of(ks);
     uint64_t overhead = above(resident, m.used + m.holes + m.idle);
     atomic_store_explicit(&ks->overhead_bytes, overhead, memory_order_relaxed);
@@ -190,7 +194,7 @@ static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
     uint64_t evict = MIN(rise + again + over / OVER_SHARE + above(over, hard), max / EVICT_SHARE);
     if (!policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts) {
         over = 0; /* commands are refused from the limit on */
-    } else if (before > resident + max / FALLS_SHARE) {
+    } else if (before > resident + max / SINKS_SHARE) {
         evict = 0; /* holes and slack are being closed: no more need go for now */
     }
     uint64_t creep = rise == 0 && over > 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
@@ -214,10 +218,10 @@ bool keyspace_measure(struct keyspace *ks) {
     return max && resident > max - max / NEAR_DIVISOR;
 }
 
-/* By a shard's thread, see 5. */
+/* By a shard's thread, see 5. Not while it holds locks: giving pages back may take milliseconds. */
 static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t max) {
     uint64_t allocated = mem_thread_allocated_bytes();
-    if (allocated < v->measure_at_bytes || !mem_resident_is_telling()) {
+    if (v->held || allocated < v->measure_at_bytes || !mem_resident_is_telling()) {
         return;
     }
     v->measure_at_bytes = allocated + max / ALLOCATED_SHARE;
@@ -387,11 +391,12 @@ static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands, uint
     uint64_t steps = 1 + MIN(more, (uint64_t)COMPACT_STEPS_MAX);
     for (unsigned tries = 0; tries < COMPACT_TRIES && steps > 0;) {
         struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
-        uint32_t moved = 0;
-        if (enter(v, p)) {
-            moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
-            leave(v, p);
+        if (!enter(v, p)) {
+            tries++;
+            continue;
         }
+        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
+        leave(v, p);
         v->compact_barren = moved ? 0 : v->compact_barren + 1;
         if (moved) {
             steps--;

@@ -151,7 +151,8 @@ bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_
                         int64_t now_ms, uint32_t commands);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
  * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no
- * client; some times a second, more often while it is true: memory is near the limit. */
+ * client; some times a second, more often while it is true: memory is near the limit. (Shards that
+ * allocate much measure in keyspace_make_room as well.) */
 bool keyspace_measure(struct keyspace *ks);
 /* The allocator's figures with the heaps' added: live objects are allocated, blocks active. */
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out);

@@ -242,6 +242,36 @@ static void test_holes_that_stay(void **state) {
     mem_thread_unregister();
 }
 
+/* Who has partitions locked does not wait for the others: what can't be looked at says nothing of
+ * its holes, and none of it goes. */
+static void test_others_partitions_are_taken(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_RANDOM);
+    fill(ks, 0, BUDGET / 100, 100);
+    struct lockset all, none;
+    lockset_clear(&all);
+    lockset_clear(&none);
+    lockset_add_all(&all, ks);
+    uint64_t before, keys, with_expiry;
+    keyspace_count(ks, NULL, 0, &before, &with_expiry);
+    ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
+    ks->compact_stuck = false;
+    ks->evictors[0].compact_barren = 0;
+    lockset_lock(&all, ks);
+    for (uint32_t i = 0; i < 4 * ks->partitions_count; i++) {
+        keyspace_make_room(ks, &none, 0, 1, 1);
+    }
+    assert_false(ks->compact_stuck);
+    keyspace_count(ks, &all, 0, &keys, &with_expiry);
+    assert_int_equal(keys, before);
+    keyspace_make_room(ks, &all, 0, 1, 1); /* its own it does take */
+    keyspace_count(ks, &all, 0, &keys, &with_expiry);
+    assert_true(keys < before);
+    lockset_unlock(&all, ks);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* Where nothing may be evicted, refusing commands is what holds resident memory. */
 static void test_refused_for_resident_memory(void **state) {
     static const enum evict_policy barren[] = {EVICT_NONE, EVICT_VOLATILE_TTL};
@@ -365,6 +395,7 @@ int main(void) {
         cmocka_unit_test(test_shape_changes_under_load),
         cmocka_unit_test(test_lowered_by_much),
         cmocka_unit_test(test_holes_that_stay),
+        cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
         cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
         cmocka_unit_test(test_slack_of_slabs),
