@@ -29,7 +29,8 @@
 enum {
     COMPACT_PERMILLE = 12, /* resident memory above maxmemory: holes are closed */
     EVICT_PERMILLE = 20,   /* ... something goes, and the allocator's dirty pages */
-    HARD_PERMILLE = 40,    /* ... whether it grows or not */
+    ROOM_PERMILLE = 30,    /* up to there what is expected may come */
+    HARD_PERMILLE = 40,    /* something goes whether it grows or not */
     RISE_FACTOR = 2,       /* there, 1 + this times as much goes as it rose by */
     FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
     OVER_SHARE = 128,      /* of what is above, that goes with each measurement */
@@ -48,6 +49,7 @@ enum {
     EVICT_A_COMMAND = 4,
     EVICT_GROWN_BYTES = 64, /* the least that an entry frees, about */
     EVICT_MAX = 16 * 1024,
+    EXPECTED_TURNS = 16, /* a part of what is expected counts as added each time */
     EVICT_STEP = 256,
     LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads, or ... */
     LOOK_BYTES = 64 * 1024,
@@ -75,7 +77,8 @@ static uint64_t above(uint64_t bytes, uint64_t limit) {
 
 struct memory { /* bytes; the picture is above */
     uint64_t used, holes, overhead;
-    uint64_t idle; /* free blocks; part of the overhead */
+    uint64_t idle;  /* free blocks; part of the overhead */
+    uint64_t ahead; /* about to be used */
 };
 
 static struct memory memory_of(const struct keyspace *ks) {
@@ -85,7 +88,8 @@ static struct memory memory_of(const struct keyspace *ks) {
     return (struct memory){.used = used,
                            .holes = blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0,
                            .overhead = load(&ks->overhead_bytes) + idle,
-                           .idle = idle};
+                           .idle = idle,
+                           .ahead = load(&ks->expected_bytes)};
 }
 
 static uint64_t resident_of(const struct memory *m) {
@@ -127,11 +131,11 @@ static uint64_t excess(const struct keyspace *ks) {
         return 0;
     }
     struct memory m = memory_of(ks);
-    uint64_t by_used = above(m.used, max);
+    uint64_t by_used = above(m.used + m.ahead, max);
     if (!counts_resident(ks, max, &m)) {
         return by_used;
     }
-    uint64_t resident = resident_of(&m) - closing_bytes(ks, &m);
+    uint64_t resident = resident_of(&m) + m.ahead - closing_bytes(ks, &m);
     return MAX(by_used, above(resident, load(&ks->goal_bytes)));
 }
 
@@ -142,19 +146,39 @@ static uint64_t loose_bytes(const struct keyspace *ks) {
         return 0;
     }
     struct memory m = memory_of(ks);
-    return is_small(ks, max) ? above(m.used + m.holes, max)
-                             : above(resident_of(&m), with_permille(max, COMPACT_PERMILLE));
+    return is_small(ks, max)
+               ? above(m.used + m.holes + m.ahead, max)
+               : above(resident_of(&m) + m.ahead, with_permille(max, COMPACT_PERMILLE));
 }
 
 bool keyspace_is_full(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
     bool resident = counts_resident(ks, max, &m);
-    return max && (m.used > max || (resident && resident_of(&m) > load(&ks->goal_bytes)));
+    return max && (m.used + m.ahead > max ||
+                   (resident && resident_of(&m) + m.ahead > load(&ks->goal_bytes)));
+}
+
+void keyspace_expect(struct keyspace *ks, int64_t bytes) {
+    atomic_fetch_add_explicit(&ks->expected_bytes, (uint64_t)bytes, memory_order_relaxed);
+}
+
+bool keyspace_has_room(const struct keyspace *ks) {
+    uint64_t max = load(&ks->maxmemory_bytes);
+    struct memory m = memory_of(ks);
+    return max == 0 || (m.used + m.ahead <= max &&
+                        (!counts_resident(ks, max, &m) ||
+                         resident_of(&m) + m.ahead <= with_permille(max, ROOM_PERMILLE)));
 }
 
 static uint64_t used_above(const struct keyspace *ks, uint64_t max) {
     return above((uint64_t)mem_used_bytes(), max + load(&ks->leaving_bytes));
+}
+
+/* The same with what is expected: keys go for it, but nobody is refused anything. */
+static uint64_t wanted_above(const struct keyspace *ks, uint64_t max) {
+    return above((uint64_t)mem_used_bytes() + load(&ks->expected_bytes),
+                 max + load(&ks->leaving_bytes));
 }
 
 void budget_changed(struct keyspace *ks) {
@@ -431,7 +455,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true;
     }
     struct evictor *v = &ks->evictors[shard];
-    uint64_t grown = take_grown(v, max);
+    uint64_t grown = take_grown(v, max) + load(&ks->expected_bytes) / EXPECTED_TURNS;
     measure_when_due(ks, v, max);
     compact(ks, shard, commands, grown);
     if (excess(ks) == 0) {
@@ -441,7 +465,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     bool barren;
     uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown), &barren);
     uint32_t step = freed;
-    while (step && freed < EVICT_MAX && used_above(ks, max) >= allowed + slack) {
+    while (step && freed < EVICT_MAX && wanted_above(ks, max) >= allowed + slack) {
         step = shrink(ks, shard, now_ms, EVICT_STEP, &barren);
         freed += step;
     }

@@ -46,6 +46,7 @@ struct keyspace {
     _Atomic uint64_t resident_bytes; /* the most that was measured lately */
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
     _Atomic uint64_t leaving_bytes;  /* of clients that are being closed: nothing goes for them */
+    _Atomic uint64_t expected_bytes; /* keyspace_expect */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
@@ -149,6 +150,11 @@ bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32
  * memory above the limit is refused for only when nothing could be evicted. */
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
                         int64_t now_ms, uint32_t commands);
+/* Memory that is about to be used at once, all of the process: until it is taken back (a negative
+ * amount) it counts as used, and shards make room for it. Any thread. */
+void keyspace_expect(struct keyspace *ks, int64_t bytes);
+/* There is room for all that is expected: it may come. */
+bool keyspace_has_room(const struct keyspace *ks);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
  * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no
  * client; some times a second, more often while it is true: memory is near the limit. (Shards that
