@@ -25,6 +25,7 @@
 struct thread_counters {
     const uint64_t *allocated, *freed;
     const int64_t *counted; /* by mem_count */
+    const int64_t *pages;   /* by mem_resize_pages */
 };
 
 /* A cache line each, as its thread writes `adding` at every sum. */
@@ -38,7 +39,7 @@ static struct thread_slot unregistered; /* only `adding`, of all threads without
 static atomic_uint threads_count;
 static atomic_llong ended_bytes, ended_counted_bytes; /* balances left by threads that ended */
 static _Thread_local int thread_slot = -1;
-static _Thread_local int64_t own_counted;
+static _Thread_local int64_t own_counted, own_pages;
 
 static _Noreturn void out_of_memory(size_t size_bytes) {
     fprintf(stderr, "Forebay: out of memory allocating %zu bytes\n", size_bytes);
@@ -229,6 +230,7 @@ void mem_thread_register(void) {
     find_counters(&found);
     struct thread_counters *mine = &threads[slot].counters;
     __atomic_store_n(&mine->counted, &own_counted, __ATOMIC_RELEASE);
+    __atomic_store_n(&mine->pages, &own_pages, __ATOMIC_RELEASE);
     __atomic_store_n(&mine->freed, found.freed, __ATOMIC_RELEASE);
     __atomic_store_n(&mine->allocated, found.allocated, __ATOMIC_RELEASE);
     thread_slot = (int)slot;
@@ -258,7 +260,7 @@ void mem_thread_unregister(void) {
     thread_slot = -1;
     __atomic_store_n(&mine->allocated, NULL, __ATOMIC_SEQ_CST);
     wait_until_nobody_adds();
-    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed));
+    atomic_fetch_add(&ended_bytes, (long long)(*last.allocated - *last.freed) + own_pages);
     atomic_fetch_add(&ended_counted_bytes, own_counted);
 }
 
@@ -270,6 +272,8 @@ static void add_balance(const struct thread_counters *counters, int64_t *used, i
     }
     const uint64_t *freed = __atomic_load_n(&counters->freed, __ATOMIC_RELAXED);
     const int64_t *own = __atomic_load_n(&counters->counted, __ATOMIC_RELAXED);
+    const int64_t *pages = __atomic_load_n(&counters->pages, __ATOMIC_RELAXED);
+    *used += __atomic_load_n(pages, __ATOMIC_RELAXED);
     *used += (int64_t)(__atomic_load_n(allocated, __ATOMIC_RELAXED) -
                        __atomic_load_n(freed, __ATOMIC_RELAXED));
     *counted += __atomic_load_n(own, __ATOMIC_RELAXED);
@@ -299,7 +303,7 @@ int64_t mem_thread_bytes(void) {
         return 0;
     }
     const struct thread_counters *own = &threads[thread_slot].counters;
-    return (int64_t)(*own->allocated - *own->freed) + own_counted;
+    return (int64_t)(*own->allocated - *own->freed) + own_counted + own_pages;
 }
 
 uint64_t mem_thread_allocated_bytes(void) {
@@ -308,6 +312,26 @@ uint64_t mem_thread_allocated_bytes(void) {
 
 void mem_count(int64_t bytes) {
     __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
+}
+
+void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
+    ASSERT(size_bytes % MEM_PAGE_BYTES == 0 && !ptr == (old_bytes == 0));
+    void *now = NULL;
+    if (size_bytes == 0) {
+        if (ptr) {
+            mem_unmap(ptr, old_bytes);
+        }
+    } else if (ptr) {
+        now = mremap(ptr, old_bytes, size_bytes, MREMAP_MAYMOVE);
+    } else {
+        now = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    }
+    if (UNLIKELY(now == MAP_FAILED)) {
+        out_of_memory(size_bytes);
+    }
+    __atomic_store_n(&own_pages, own_pages + (int64_t)size_bytes - (int64_t)old_bytes,
+                     __ATOMIC_RELAXED);
+    return now;
 }
 
 void *mem_map(size_t size_bytes, size_t align) {

@@ -40,6 +40,13 @@ bool mem_map_huge(void *ptr, size_t size_bytes, bool wanted);
 /* Gives the memory back and keeps the address space; zeroed when touched again. */
 void mem_map_release(void *ptr, size_t size_bytes);
 
+/* Whole pages outside the allocator, for what is large, grows and soon goes: grown without copying,
+ * and given back to the kernel at once. `ptr` and `old_bytes` are what an earlier call gave and was
+ * asked for (NULL, 0: nothing yet); `size_bytes` a multiple of MEM_PAGE_BYTES, 0 frees and returns
+ * NULL, else it is never NULL. In mem_used_bytes, of the calling thread. */
+enum { MEM_PAGE_BYTES = 4096 };
+void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes);
+
 /* Bytes now allocated in the whole process, as of a few loads ago. Threads that never called
  * mem_thread_register() are not in it; what ended threads held is. At most MEM_THREADS_MAX. */
 enum { MEM_THREADS_MAX = 256 };

@@ -28,6 +28,16 @@ bool cmd_entry_is_fresh(const struct cmd *c, const struct entry *e) {
     return map && atomic_load_explicit(&map->generation, memory_order_acquire) == origin.generation;
 }
 
+bool cmd_has_room(struct cmd *c, size_t bytes) {
+    size_t growth_bytes_max = c->env->settings->growth_bytes_max;
+    if (LIKELY(bytes <= growth_bytes_max) || bytes <= c->room_bytes || growth_bytes_max == 0) {
+        return true;
+    }
+    c->room_bytes = bytes;
+    c->outcome = CMD_ROOM;
+    return false;
+}
+
 bool cmd_expect_row(struct cmd *c, const struct key *key) {
     struct env *env = c->env;
     struct slice values[MAPPING_KEY_COLUMNS_MAX];

@@ -85,6 +85,7 @@ enum cmd_outcome {
     CMD_MISS,  /* mapped keys are missing: c->misses; load them and run it again */
     CMD_SLEEP, /* run it again at c->wake_us with client flag CLIENT_RESUMED */
     CMD_AGAIN, /* a slice is done; run it again soon. State in client->sliced */
+    CMD_ROOM,  /* needs c->room_bytes at once: make room for them and run it again */
 };
 
 /* One invocation. Lives on the executing shard's stack or in its batch. */
@@ -95,12 +96,14 @@ struct cmd {
     struct env *env;
     struct slice *argv;         /* argv[0] is the name; borrowed until the function returns */
     uint32_t argc;
+    size_t args_bytes;          /* of the request */
     struct key *keys;           /* in argument order, hashed */
     uint32_t keys_count;
     const struct lockset *held; /* locks held besides the keys' own; NULL outside EXEC/ALL_KEYS */
     struct resp_writer *w;
     enum cmd_outcome outcome;
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
+    size_t room_bytes;          /* that room was made for, beyond what batches have; CMD_ROOM */
     const char *row_error;      /* a load failed: replaces the reply */
     uint32_t row_hits;          /* mapped keys this run found in the table */
 };
@@ -144,6 +147,10 @@ void cmd_help(struct cmd *c, const char *const *lines);
 /* "unknown subcommand or wrong number of arguments", for commands whose words are no rows:
  * DEBUG. */
 void cmd_unknown_subcommand(struct cmd *c);
+#define CMD_ROOM_ANY (SIZE_MAX / 4) /* cmd.room_bytes: whatever it needs */
+/* Before a function takes `bytes` of memory at once. False: CMD_ROOM, return without having changed
+ * anything. */
+bool cmd_has_room(struct cmd *c, size_t bytes) MUST_USE;
 /* Adds the row behind a key to env->misses unless it stands there or there is no room. False for a
  * key that is no row. Statistics are counted. */
 bool cmd_expect_row(struct cmd *c, const struct key *key);

@@ -24,6 +24,10 @@
 enum {
     KEYS_ON_STACK = 64,      /* arguments a keys_fn gets room for without allocating */
     ECHO_BYTES_MAX = 128,    /* of name and of arguments in "unknown command" */
+    ARGUMENT_BYTES = 32,     /* of memory that an argument takes beside its own, about */
+    REPLY_SLACK_PART = 8,    /* what it may be longer by when it is made again */
+    EXEC_ROOM_TURNS_MAX = 64,
+    EXEC_ROOMS_MAX = 8,      /* for one command: random replies differ */
     SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT,
 };
 
@@ -236,7 +240,15 @@ static bool is_out_of_memory(const struct cmd *c) {
     return client_has(c->client, CLIENT_MULTI) && !(c->spec->flags & CMD_NOT_QUEUED);
 }
 
+/* What a command that keeps its arguments adds to memory, about. */
+static size_t growth_of(const struct cmd *c) {
+    return c->args_bytes + c->argc * (size_t)ARGUMENT_BYTES;
+}
+
 static enum dispatch_verdict queue(struct cmd *c) {
+    if (!cmd_has_room(c, growth_of(c))) {
+        return DISPATCH_REPLIED;
+    }
     struct chain_mark mark = chain_mark(c->w->out);
     transaction_queue(c);
     if (client_has(c->client, CLIENT_CLOSE)) {
@@ -272,7 +284,12 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
         return reject(c, SLICE("ERR Command not allowed inside a transaction"));
     }
     if (UNLIKELY(c->env->over_limit) && is_out_of_memory(c)) {
-        return reject(c, ERR_OOM);
+        if (c->room_bytes || !keyspace_is_freeing(c->env->ks, c->env->shard)) {
+            return reject(c, ERR_OOM);
+        }
+        c->room_bytes = growth_of(c); /* eviction has not kept up: it waits for it */
+        c->outcome = CMD_ROOM;
+        return DISPATCH_REPLIED;
     }
     if (UNLIKELY(settings->maps != NULL)) {
         struct slice refusal = row_refusal(c, transaction_db(c->client));
@@ -306,27 +323,132 @@ static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
     }
 }
 
+/* --- memory that one command takes --- */
+
+/* What is asked of a reply: what is read is kept once there is room for it; beyond what clients
+ * may hold at all nothing is. */
+struct reply {
+    struct chain_mark mark; /* where it begins */
+    size_t own_bytes;       /* of the output, before it */
+    size_t hard_bytes;      /* of the output, with it; 0 = none */
+    uint32_t errors;
+};
+
+static struct reply reply_begin(const struct cmd *c, size_t hard_bytes) {
+    struct chain *out = c->w->out;
+    const struct settings *settings = c->env->settings;
+    struct reply r = {.mark = chain_mark(out),
+                      .own_bytes = chain_own_bytes(out),
+                      .hard_bytes = hard_bytes,
+                      .errors = c->w->errors};
+    size_t limit = hard_bytes;
+    if ((c->spec->flags & CMD_READ) && settings->growth_bytes_max) {
+        size_t soft = r.own_bytes + MAX(c->room_bytes, settings->growth_bytes_max);
+        limit = limit ? MIN(limit, soft) : soft;
+    }
+    if (UNLIKELY(r.mark.dropped_bytes != 0)) {
+        limit = hard_bytes; /* of an earlier command of EXEC: it stays dropped */
+    }
+    out->limit_bytes = limit ? MAX(limit, r.own_bytes + CHAIN_LIMIT_MIN) : 0;
+    return r;
+}
+
+/* Takes the reply back. */
+static void reply_drop(struct cmd *c, const struct reply *r) {
+    chain_rewind(c->w->out, r->mark);
+    c->w->errors = r->errors;
+}
+
+/* The reply did not fit: it is made again when there is room for it, or its client goes. */
+static void reply_too_large(struct cmd *c, const struct reply *r) {
+    const struct chain *out = c->w->out;
+    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
+    bool may_run_again = (c->spec->flags & CMD_READ) && !r->mark.dropped_bytes;
+    if (may_run_again && (!r->hard_bytes || r->own_bytes + bytes <= r->hard_bytes)) {
+        c->room_bytes = bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
+        c->outcome = CMD_ROOM;
+    } else {
+        client_set(c->client, CLIENT_CLOSE);
+    }
+}
+
+/* After the function has run. */
+static void reply_end(struct cmd *c, const struct reply *r, size_t limit_bytes) {
+    struct chain *out = c->w->out;
+    if (UNLIKELY(c->row_error != NULL)) {
+        c->outcome = CMD_DONE;
+    } else if (UNLIKELY(out->dropped_bytes != 0) && c->outcome == CMD_DONE &&
+               !client_has(c->client, SILENT_FLAGS)) {
+        reply_too_large(c, r);
+    }
+    out->limit_bytes = limit_bytes;
+    if (UNLIKELY(c->outcome != CMD_DONE)) {
+        reply_drop(c, r);
+    }
+}
+
+/* What a large request says is kept once more by those that grow. */
+static bool has_room_for_arguments(struct cmd *c) {
+    return !(c->spec->flags & CMD_GROWS) || cmd_has_room(c, growth_of(c));
+}
+
 void dispatch_call(struct cmd *c) {
-    struct chain_mark mark = chain_mark(c->w->out);
-    uint32_t errors = c->w->errors;
+    const struct settings *settings = c->env->settings;
     c->outcome = CMD_DONE;
     c->row_error = NULL;
     c->row_hits = 0;
     c->env->misses_count = 0;
+    if (!has_room_for_arguments(c)) {
+        return;
+    }
+    bool exempt = UNLIKELY(client_has(c->client, CLIENT_NO_EVICT));
+    struct reply r =
+        reply_begin(c, exempt ? settings->output_hard_bytes : settings->reply_bytes_max);
     c->env->held = c->held;
     c->spec->fn(c);
     c->env->held = NULL;
-    if (UNLIKELY(c->row_error != NULL)) {
-        c->outcome = CMD_DONE;
-    }
+    reply_end(c, &r, 0);
     if (UNLIKELY(c->outcome != CMD_DONE)) {
-        chain_rewind(c->w->out, mark);
-        c->w->errors = errors;
         return;
     }
-    account(c, mark, errors);
+    account(c, r.mark, r.errors);
     stat_add(&c->client->total_commands, 1);
-    finish(c, mark);
+    finish(c, r.mark);
+}
+
+/* EXEC goes on holding its locks: room comes from the partitions that it has and from those that
+ * nobody does. Sets over_limit. */
+static void make_room_within_exec(struct cmd *c) {
+    struct env *env = c->env;
+    keyspace_expect(env->ks, (int64_t)c->room_bytes);
+    uint32_t turns = 0;
+    do {
+        env->over_limit = !keyspace_make_room(env->ks, c->held, env->shard, env->now_ms, 1);
+    } while ((env->over_limit || !keyspace_has_room(env->ks)) && ++turns < EXEC_ROOM_TURNS_MAX &&
+             (keyspace_is_freeing(env->ks, env->shard) || !env->over_limit));
+    keyspace_expect(env->ks, -(int64_t)c->room_bytes);
+}
+
+/* Runs until it is done: there are no others' turns within EXEC. */
+static void run_queued(struct cmd *c) {
+    size_t hard_bytes = c->w->out->limit_bytes;
+    uint32_t rooms = 0;
+    do {
+        c->outcome = CMD_DONE;
+        if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {
+            resp_error(c->w, ERR_OOM);
+            return;
+        }
+        if (has_room_for_arguments(c)) {
+            struct reply r = reply_begin(c, hard_bytes);
+            c->spec->fn(c);
+            reply_end(c, &r, hard_bytes);
+        }
+        if (c->outcome == CMD_ROOM) {
+            make_room_within_exec(c);
+            c->room_bytes = ++rooms < EXEC_ROOMS_MAX ? c->room_bytes : CMD_ROOM_ANY;
+        }
+    } while (c->outcome == CMD_AGAIN || c->outcome == CMD_ROOM);
 }
 
 void dispatch_call_queued(struct cmd *c) {
@@ -340,14 +462,8 @@ void dispatch_call_queued(struct cmd *c) {
     }
     if (refusal.len) {
         resp_error(c->w, refusal);
-    } else if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {
-        resp_error(c->w, ERR_OOM);
     } else {
-        do {
-            chain_rewind(c->w->out, mark);
-            c->outcome = CMD_DONE;
-            c->spec->fn(c);
-        } while (c->outcome == CMD_AGAIN);
+        run_queued(c);
     }
     if (c->outcome == CMD_MISS && !c->row_error) {
         /* All rows were there when EXEC began: an earlier command of it dropped this one. */

@@ -40,7 +40,7 @@ enum dispatch_verdict {
     DISPATCH_REPLIED, /* an error or +QUEUED was written: nothing to run */
 };
 /* Every check that stands before execution, in Redis's order. Needs spec (or NULL), keys, w; no
- * locks are held. */
+ * locks are held. REPLIED with CMD_ROOM: nothing was done yet, see there. */
 enum dispatch_verdict dispatch_check(struct cmd *c);
 /* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written.
  * env->misses starts empty and holds what this run missed. */

@@ -12,7 +12,10 @@
 #include "command/keys.h"
 #include "ds/buf.h"
 
-enum { EMBSTR_BYTES_MAX = 44 }; /* longest string that OBJECT ENCODING calls "embstr" */
+enum {
+    EMBSTR_BYTES_MAX = 44, /* longest string that OBJECT ENCODING calls "embstr" */
+    COPY_SAMPLES = 16,     /* members that a collection's size is told from */
+};
 
 struct slice keys_type_name(enum value_type type) {
     static const struct slice names[VALUE_TYPES_COUNT] = {
@@ -173,6 +176,9 @@ static void copy_command(struct cmd *c) {
     struct partition *p = cmd_partition(c, 1);
     if (!e || (!replace && part_peek(p, db, to, c->env->now_ms))) {
         resp_int(c->w, 0);
+        return;
+    }
+    if (!cmd_has_room(c, entry_memory_bytes(e, COPY_SAMPLES))) {
         return;
     }
     part_put(p, db, to,

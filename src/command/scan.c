@@ -82,7 +82,7 @@ bool scan_parse_options(struct cmd *c, uint32_t first, bool with_type, struct sc
 
 void scan_reply_begin(struct scan_reply *r, const struct cmd *c, const struct scan_options *o) {
     *r = (struct scan_reply){.options = o};
-    chain_init(&r->members, c->w->out->pool);
+    chain_init_for(&r->members, c->w->out);
     r->w = (struct resp_writer){.out = &r->members, .proto = c->w->proto};
 }
 
@@ -151,7 +151,7 @@ static void keys_walk_destroy(struct sliced *s) {
 static struct keys_walk *keys_walk_create(const struct cmd *c) {
     struct keys_walk *walk = mem_zalloc(sizeof *walk);
     walk->sliced.destroy = keys_walk_destroy;
-    chain_init(&walk->members, c->w->out->pool);
+    chain_init_for(&walk->members, c->w->out);
     walk->w = (struct resp_writer){.out = &walk->members, .proto = c->w->proto};
     return walk;
 }

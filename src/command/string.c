@@ -403,15 +403,19 @@ static void incrbyfloat_command(struct cmd *c) {
 
 /* --- changing a part --- */
 
-/* Writes `piece` at `offset` of the value that is `old_len` bytes long; answers the new length. */
-static void write_piece(struct cmd *c, size_t old_len, size_t offset, struct slice piece) {
-    size_t len;
+/* Writes `piece` at `offset` of the value of `e` (NULL: of none); answers the new length. */
+static void write_piece(struct cmd *c, const struct entry *e, size_t offset, struct slice piece) {
+    size_t len, old_len = e ? entry_string(e).len : 0;
+    const struct blob *blob = e ? entry_blob(e) : NULL;
     if (__builtin_add_overflow(offset, piece.len, &len) ||
         len > c->env->settings->resp.bulk_bytes_max) {
         resp_error(c->w, ERR_TOO_BIG);
         return;
     }
     len = MAX(len, old_len);
+    if ((!blob || len > blob->cap) && !cmd_has_room(c, len + len / 8)) {
+        return;
+    }
     char *bytes = part_resize_string(cmd_partition(c, 0), client_db(c->client), &c->keys[0], len,
                                      c->env->now_ms);
     if (piece.len > 0) {
@@ -426,8 +430,7 @@ static void append_command(struct cmd *c) {
         return;
     }
     if (e) {
-        size_t len = entry_string(e).len;
-        write_piece(c, len, len, c->argv[2]);
+        write_piece(c, e, entry_string(e).len, c->argv[2]);
     } else {
         set_string(c, 0, c->argv[2], EXPIRE_NEVER);
         resp_int(c->w, (int64_t)c->argv[2].len);
@@ -447,11 +450,10 @@ static void setrange_command(struct cmd *c) {
     if (!cmd_peek_typed(c, 0, VALUE_STRING, &e)) {
         return;
     }
-    size_t len = e ? entry_string(e).len : 0;
     if (c->argv[3].len == 0) {
-        resp_int(c->w, (int64_t)len);
+        resp_int(c->w, e ? (int64_t)entry_string(e).len : 0);
     } else {
-        write_piece(c, len, (size_t)offset, c->argv[3]);
+        write_piece(c, e, (size_t)offset, c->argv[3]);
     }
 }
 

@@ -25,6 +25,7 @@ enum { WATCHES_MAX = 1 << 20, QUEUED_MAX = 1 << 24 };
 struct queued {
     const struct command *spec;
     uint32_t id, argc, keys_count;
+    size_t bytes; /* of all this */
     struct key *keys;
     struct slice argv[]; /* then the keys, then the bytes */
 };
@@ -315,6 +316,7 @@ static struct cmd queued_cmd(const struct cmd *exec, struct queued *q) {
                         .env = exec->env,
                         .argv = q->argv,
                         .argc = q->argc,
+                        .args_bytes = q->bytes,
                         .keys = q->keys,
                         .keys_count = q->keys_count,
                         .held = exec->held,

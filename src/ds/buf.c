@@ -7,16 +7,61 @@
 
 enum { BUF_BYTES_MIN = 64 };
 
+static bool is_pages(const struct buf *b) {
+    return b->cap >= BUF_PAGES_MIN;
+}
+
 void buf_free(struct buf *b) {
-    mem_free(b->ptr);
+    if (is_pages(b)) {
+        mem_resize_pages(b->ptr, b->cap, 0);
+    } else {
+        mem_free(b->ptr);
+    }
     *b = (struct buf){0};
+}
+
+char *buf_detach(struct buf *b) {
+    char *bytes = b->ptr;
+    if (is_pages(b)) {
+        bytes = mem_dup(b->ptr, b->len);
+        buf_free(b);
+    }
+    *b = (struct buf){0};
+    return bytes;
+}
+
+static void to_pages(struct buf *b, size_t cap) {
+    cap = (cap + MEM_PAGE_BYTES - 1) & ~(size_t)(MEM_PAGE_BYTES - 1);
+    if (is_pages(b)) {
+        b->ptr = mem_resize_pages(b->ptr, b->cap, cap);
+    } else {
+        char *small = b->ptr;
+        b->ptr = mem_resize_pages(NULL, 0, cap);
+        if (b->len) {
+            memcpy(b->ptr, small, b->len);
+        }
+        mem_free(small);
+    }
+    b->cap = cap;
+}
+
+char *buf_reserve_exact(struct buf *b, size_t extra) {
+    if (b->cap - b->len < extra) {
+        size_t cap = mem_good_size(b->len + extra);
+        if (cap >= BUF_PAGES_MIN) {
+            to_pages(b, b->len + extra < BUF_PAGES_MIN ? BUF_PAGES_MIN : b->len + extra);
+        } else {
+            b->ptr = mem_realloc(b->ptr, cap);
+            b->cap = cap;
+        }
+    }
+    return b->ptr + b->len;
 }
 
 char *buf_reserve(struct buf *b, size_t extra) {
     if (b->cap - b->len < extra) {
-        size_t need = b->len + extra, cap = b->cap ? b->cap * 2 : BUF_BYTES_MIN;
-        b->cap = mem_good_size(cap > need ? cap : need);
-        b->ptr = mem_realloc(b->ptr, b->cap);
+        size_t doubled = b->cap ? b->cap * 2 : BUF_BYTES_MIN;
+        return buf_reserve_exact(b, MAX(extra, doubled - b->len));
     }
     return b->ptr + b->len;
 }

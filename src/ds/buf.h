@@ -1,6 +1,7 @@
 #ifndef FOREBAY_DS_BUF_H
 #define FOREBAY_DS_BUF_H
-/* A growable run of bytes, owned. All zero is an empty buf. Grows by doubling. */
+/* A growable run of bytes, owned. All zero is an empty buf. Grows by doubling; from BUF_PAGES_MIN
+ * on without copying, and then its memory is the allocator's no more. */
 #include <stdarg.h>
 #include "base/slice.h"
 
@@ -9,9 +10,15 @@ struct buf {
     size_t len, cap; /* bytes */
 };
 
+enum { BUF_PAGES_MIN = 2 << 20 }; /* bytes; a smaller `cap` lies in the allocator */
+
 void buf_free(struct buf *b); /* leaves it empty */
+/* Its bytes, for mem_free; NULL when there are none. Leaves it empty. */
+char *buf_detach(struct buf *b);
 /* Room for `extra` more bytes behind len; returns where they go. */
 char *buf_reserve(struct buf *b, size_t extra);
+/* The same without doubling: for who knows how much will come. */
+char *buf_reserve_exact(struct buf *b, size_t extra);
 void buf_append(struct buf *b, const void *ptr, size_t len);
 static inline void buf_append_slice(struct buf *b, struct slice s) {
     buf_append(b, s.ptr, s.len);

@@ -8,7 +8,7 @@ static void chunk_drop(struct chain *c, struct chunk *chunk) {
         c->pinned_bytes -= chunk->len;
         chunk->release(chunk->arg);
         mem_free(chunk);
-    } else if (pool->free_count < CHUNK_POOL_FREE_MAX) {
+    } else if (chunk->cap == CHUNK_BYTES && pool->free_count < CHUNK_POOL_FREE_MAX) {
         chunk->next = pool->free;
         pool->free = chunk;
         pool->free_count++;
@@ -37,16 +37,39 @@ static void link_tail(struct chain *c, struct chunk *chunk) {
     c->tail = chunk;
 }
 
-void chain_add_chunk(struct chain *c) {
-    struct chunk *chunk = c->pool->free;
-    if (chunk) {
-        c->pool->free = chunk->next;
-        c->pool->free_count--;
-    } else {
-        chunk = mem_alloc(sizeof *chunk + CHUNK_BYTES);
+/* At the limit: the tail is written over. It was added since the limit was set, so it is neither
+ * being sent nor one that chain_rewind goes back to. */
+static bool drop_tail(struct chain *c) {
+    struct chunk *tail = c->tail;
+    if (chain_own_bytes(c) < c->limit_bytes || !tail || tail->release || tail->cap < CHUNK_BYTES) {
+        return false;
     }
+    c->dropped_bytes += tail->len;
+    c->len_bytes -= tail->len;
+    tail->len = 0;
+    return true;
+}
+
+static struct chunk *take_chunk(struct chunk_pool *pool) {
+    struct chunk *chunk = pool->free;
+    if (chunk) {
+        pool->free = chunk->next;
+        pool->free_count--;
+        return chunk;
+    }
+    return mem_alloc(sizeof *chunk + CHUNK_BYTES);
+}
+
+void chain_add_chunk(struct chain *c, size_t len) {
+    if (UNLIKELY(c->limit_bytes != 0) && drop_tail(c)) {
+        return;
+    }
+    bool small = c->tail && c->tail->release && len <= CHUNK_SMALL_BYTES;
+    struct chunk *chunk =
+        small ? mem_alloc(sizeof *chunk + CHUNK_SMALL_BYTES) : take_chunk(c->pool);
     chunk->data = chunk->room;
     chunk->len = 0;
+    chunk->cap = small ? CHUNK_SMALL_BYTES : CHUNK_BYTES;
     chunk->release = NULL;
     link_tail(c, chunk);
 }
@@ -58,16 +81,16 @@ void chain_clear(struct chain *c) {
         chunk_drop(c, chunk);
     }
     c->tail = NULL;
-    c->head_sent = c->len_bytes = 0;
+    c->head_sent = c->len_bytes = c->dropped_bytes = 0;
 }
 
 void chain_append(struct chain *c, const void *ptr, size_t len) {
     const char *from = ptr;
     while (len) {
-        if (!c->tail || c->tail->release || c->tail->len == CHUNK_BYTES) {
-            chain_add_chunk(c);
+        if (!c->tail || c->tail->len == c->tail->cap) {
+            chain_add_chunk(c, MIN(len, (size_t)CHUNK_BYTES));
         }
-        size_t step = CHUNK_BYTES - c->tail->len;
+        size_t step = c->tail->cap - c->tail->len;
         step = step < len ? step : len;
         memcpy(c->tail->room + c->tail->len, from, step);
         chain_commit(c, step);
@@ -83,13 +106,17 @@ void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *
         return;
     }
     struct chunk *chunk = mem_alloc(sizeof *chunk);
-    *chunk = (struct chunk){.data = (char *)s.ptr, .len = s.len, .release = release, .arg = arg};
+    *chunk = (struct chunk){
+        .data = (char *)s.ptr, .len = s.len, .cap = s.len, .release = release, .arg = arg};
     link_tail(c, chunk);
     c->len_bytes += s.len;
     c->pinned_bytes += s.len;
 }
 
 void chain_rewind(struct chain *c, struct chain_mark mark) {
+    if (mark.dropped_bytes) {
+        return;
+    }
     ASSERT(c->len_bytes >= mark.len_bytes);
     struct chunk *chunk = mark.tail ? mark.tail->next : c->head;
     if (mark.tail) {
@@ -101,6 +128,7 @@ void chain_rewind(struct chain *c, struct chain_mark mark) {
     }
     c->tail = mark.tail;
     c->len_bytes = mark.len_bytes;
+    c->dropped_bytes = 0;
     while (chunk) {
         struct chunk *next = chunk->next;
         chunk_drop(c, chunk);
@@ -140,11 +168,13 @@ void chain_consume(struct chain *c, size_t len) {
 
 void chain_move(struct chain *to, struct chain *from) {
     ASSERT(to->pool == from->pool && from->head_sent == 0);
+    to->dropped_bytes += from->dropped_bytes;
+    from->dropped_bytes = 0;
     if (!from->head) {
         return;
     }
-    if (from->head == from->tail && !from->head->release && to->tail && !to->tail->release &&
-        from->head->len <= CHUNK_BYTES - to->tail->len) {
+    if (from->head == from->tail && !from->head->release && to->tail &&
+        from->head->len <= to->tail->cap - to->tail->len) {
         chain_append(to, from->head->data, from->head->len);
         chain_clear(from);
         return;

@@ -9,7 +9,9 @@
  *
  * 1. Bytes never move once written: what is being sent stays valid while more is appended.
  * 2. len_bytes is what was written and not consumed. pinned_bytes is the length of the pinned
- *    chunks, whole until their last byte is consumed. */
+ *    chunks, whole until their last byte is consumed.
+ * 3. Under a limit what would go beyond is counted and not kept: memory is bounded, and it is known
+ *    how much would have been needed. Such a chain is good for chain_rewind or chain_clear only. */
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -18,13 +20,15 @@
 
 enum {
     CHUNK_BYTES = 16 * 1024 - 64, /* room in a chunk */
+    CHUNK_SMALL_BYTES = 72,       /* in one between pinned ones: end of a value, head of the next */
     CHUNK_POOL_FREE_MAX = 256,    /* chunks kept for reuse a thread */
+    CHAIN_LIMIT_MIN = 4 * CHUNK_BYTES,
 };
 
 struct chunk {
     struct chunk *next;
     char *data;                 /* `room`, or the pinned bytes */
-    size_t len;                 /* bytes written */
+    size_t len, cap;            /* bytes written, and room for them; equal when pinned */
     void (*release)(void *arg); /* set: `data` is pinned */
     void *arg;
     char room[];
@@ -40,12 +44,14 @@ struct chain {
     struct chunk *head, *tail;
     size_t head_sent; /* bytes of the head already consumed */
     size_t len_bytes, pinned_bytes;
+    size_t limit_bytes;   /* of chain_own_bytes, about; at least CHAIN_LIMIT_MIN; 0 = none */
+    size_t dropped_bytes; /* since it was reached */
     struct chunk_pool *pool;
 };
 
 struct chain_mark {
     struct chunk *tail;
-    size_t tail_len, len_bytes;
+    size_t tail_len, len_bytes, dropped_bytes;
 };
 
 /* Unsent bytes that the chain itself holds. */
@@ -58,16 +64,26 @@ void chunk_pool_free(struct chunk_pool *pool);
 static inline void chain_init(struct chain *c, struct chunk_pool *pool) {
     *c = (struct chain){.pool = pool};
 }
+/* An empty one whose bytes are to be moved to `to`: with what is left of its limit. */
+static inline void chain_init_for(struct chain *c, const struct chain *to) {
+    chain_init(c, to->pool);
+    if (to->limit_bytes) {
+        size_t own = chain_own_bytes(to);
+        c->limit_bytes = MAX(to->limit_bytes > own ? to->limit_bytes - own : 0,
+                             (size_t)CHAIN_LIMIT_MIN);
+    }
+}
 /* Drops everything, releasing pins. Not while a send is under way. */
 void chain_clear(struct chain *c);
-void chain_add_chunk(struct chain *c);
+/* A new tail with room for `len` bytes (at most CHUNK_BYTES). */
+void chain_add_chunk(struct chain *c, size_t len);
 
 /* Room for `len` (at most CHUNK_BYTES) contiguous bytes at the tail; chain_commit says how many of
  * them were written. */
 static inline char *chain_reserve(struct chain *c, size_t len) {
-    if (UNLIKELY(!c->tail || c->tail->release || CHUNK_BYTES - c->tail->len < len)) {
+    if (UNLIKELY(!c->tail || c->tail->cap - c->tail->len < len)) {
         ASSERT(len <= CHUNK_BYTES);
-        chain_add_chunk(c);
+        chain_add_chunk(c, len);
     }
     return c->tail->room + c->tail->len;
 }
@@ -82,9 +98,10 @@ void chain_append(struct chain *c, const void *ptr, size_t len);
 void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg);
 
 /* Remembers the end and cuts back to it: takes back what was appended since. Nothing may be
- * consumed in between: the chunk of the mark goes with its last byte. */
+ * consumed in between: the chunk of the mark goes with its last byte. Behind the limit there is no
+ * going back: the bytes stay dropped. */
 static inline struct chain_mark chain_mark(const struct chain *c) {
-    return (struct chain_mark){c->tail, c->tail ? c->tail->len : 0, c->len_bytes};
+    return (struct chain_mark){c->tail, c->tail ? c->tail->len : 0, c->len_bytes, c->dropped_bytes};
 }
 void chain_rewind(struct chain *c, struct chain_mark mark);
 

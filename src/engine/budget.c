@@ -18,8 +18,8 @@
  *    evicting all that is above at each measurement would go on until little is left. So what
  *    counts is whether it grows (set_resident).
  * 5. Large values leave dirty pages in the allocator, more between two measurements than the limit
- *    allows: a shard measures itself each time it allocated 1/ALLOCATED_SHARE of maxmemory, and has
- *    them given back while they are few.
+ *    allows: a shard measures itself each time it allocated 1/ALLOCATED_SHARE of maxmemory, and
+ *    while something large is expected, and has them given back while they are few.
  * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
 
@@ -244,8 +244,8 @@ bool keyspace_measure(struct keyspace *ks) {
 
 /* By a shard's thread, see 5. Not while it holds locks: giving pages back may take milliseconds. */
 static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t max) {
-    uint64_t allocated = mem_thread_allocated_bytes();
-    if (v->held || allocated < v->measure_at_bytes || !mem_resident_is_telling()) {
+    uint64_t allocated = mem_thread_allocated_bytes(), ahead = load(&ks->expected_bytes);
+    if (v->held || (allocated < v->measure_at_bytes && !ahead) || !mem_resident_is_telling()) {
         return;
     }
     v->measure_at_bytes = allocated + max / ALLOCATED_SHARE;
@@ -254,7 +254,7 @@ static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t ma
         return;
     }
     uint64_t resident = resident_now(ks);
-    if (resident > with_permille(max, EVICT_PERMILLE) &&
+    if (resident + ahead > with_permille(max, EVICT_PERMILLE) &&
         above(resident, m.used + m.holes + m.idle) < PURGE_BYTES_MAX) {
         mem_purge();
         resident = resident_now(ks);
@@ -455,6 +455,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true;
     }
     struct evictor *v = &ks->evictors[shard];
+    v->freed = false;
     uint64_t grown = take_grown(v, max) + load(&ks->expected_bytes) / EXPECTED_TURNS;
     measure_when_due(ks, v, max);
     compact(ks, shard, commands, grown);
@@ -470,6 +471,10 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         freed += step;
     }
     take_grown(v, max);
+    v->freed = freed > 0;
+    if (load(&ks->expected_bytes)) { /* what went is to be given back before it comes */
+        measure_when_due(ks, v, max);
+    }
     uint64_t left = used_above(ks, max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
@@ -485,6 +490,10 @@ bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_
     bool made = make_room(ks, shard, now_ms, commands);
     ks->evictors[shard].held = NULL;
     return made;
+}
+
+bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard) {
+    return ks->evictors[shard].freed;
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

@@ -13,6 +13,8 @@ STATIC_ASSERT(VALUE_TYPES_COUNT - 1 <= ENTRY_TYPE_MASK, "three bits of type");
 
 #define EXPIRE_FIELD_NEVER ((1ull << 48) - 1)
 
+enum { LARGE_BYTES = 1 << 20 }; /* strings that get less room to grow */
+
 /* --- blobs --- */
 
 struct blob *blob_create(size_t len, size_t cap) {
@@ -289,9 +291,10 @@ struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, st
     return moved;
 }
 
-/* Half as much again: appending byte by byte copies each byte three times at most. */
+/* Half as much again: appending byte by byte copies each byte three times at most. Of large ones an
+ * eighth, as it is memory: then it is nine times. */
 static size_t with_room(size_t len) {
-    return len + len / 2;
+    return len + len / (len < LARGE_BYTES ? 2 : 8);
 }
 
 /* `e` with its string in a blob that is its alone and has at least `len` bytes. */

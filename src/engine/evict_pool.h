@@ -33,6 +33,7 @@ struct evictor {
     const struct lockset *held; /* partitions that the caller has locked; the others are tried */
     int64_t room_bytes;        /* mem_thread_bytes when room was last made, ... */
     uint64_t room_max;         /* ... for this maxmemory */
+    bool freed;                /* something, when room was last made */
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */

@@ -150,6 +150,8 @@ bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32
  * memory above the limit is refused for only when nothing could be evicted. */
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
                         int64_t now_ms, uint32_t commands);
+/* The last keyspace_make_room of that shard freed something: the next one may be enough. */
+bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
 /* Memory that is about to be used at once, all of the process: until it is taken back (a negative
  * amount) it counts as used, and shards make room for it. Any thread. */
 void keyspace_expect(struct keyspace *ks, int64_t bytes);

@@ -110,7 +110,7 @@ static void write_blob(struct resp_writer *w, char type, struct slice prefix, st
     struct chain *out = w->out;
     uint64_t blob_len = prefix.len + text.len;
     size_t most = HEADER_BYTES_MAX + blob_len + 2;
-    bool fits = out->tail && !out->tail->release && most <= CHUNK_BYTES - out->tail->len;
+    bool fits = out->tail && most <= out->tail->cap - out->tail->len;
     if (LIKELY(fits || most <= UNSPLIT_BYTES_MAX)) {
         char *at = chain_reserve(out, most);
         size_t len = put_header(at, type, blob_len);
@@ -203,7 +203,7 @@ void resp_push(struct resp_writer *w, uint64_t count) {
 }
 
 void resp_defer_begin(struct resp_writer *w, struct resp_deferred *d) {
-    chain_init(&d->members, w->out->pool);
+    chain_init_for(&d->members, w->out);
     d->out = w->out;
     w->out = &d->members;
 }

@@ -2,8 +2,12 @@
 #include "server/settings.h"
 
 #include "base/mem.h"
+#include "command/env.h"
 
-enum { INLINE_BYTES_MAX = 64 * 1024 };
+enum {
+    INLINE_BYTES_MAX = 64 * 1024,
+    GROWTH_SHARE = 256, /* of maxmemory */
+};
 
 static void destroy(struct settings *s) {
     mapping_set_unref(s->maps);
@@ -38,6 +42,16 @@ static uint64_t clients_bytes_max(const struct config *c) {
     uint32_t percent = config_percent(c, "maxmemory-clients");
     uint64_t bytes = config_memory(c, "maxmemory-clients");
     return percent ? max / 100 * percent : bytes ? bytes : max / 2;
+}
+
+/* Per cent would be too much with many shards, and room is made for megabytes in one go. */
+static size_t growth_bytes_max(uint64_t maxmemory) {
+    return maxmemory ? MAX((size_t)ENV_GROWTH_BYTES_MAX, maxmemory / GROWTH_SHARE) : 0;
+}
+
+static size_t reply_bytes_max(const struct settings *s) {
+    uint64_t hard = s->output_hard_bytes, clients = s->clients_bytes_max;
+    return hard && clients ? MIN(hard, clients) : MAX(hard, clients);
 }
 
 struct settings *settings_make(const struct config *c, uint32_t maxclients) {
@@ -83,6 +97,8 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     s->output_hard_bytes = output.hard_bytes;
     s->output_soft_bytes = output.soft_bytes;
     s->output_soft_s = (uint32_t)output.soft_s;
+    s->growth_bytes_max = growth_bytes_max(s->keyspace.maxmemory_bytes);
+    s->reply_bytes_max = reply_bytes_max(s);
     s->store_timeout_ms = (uint32_t)config_int(c, "store-timeout");
     s->balance = balance_of(config_text(c, "accept-balance"));
     s->maps = maps_of(c);

@@ -221,5 +221,6 @@ void park_forget(struct session *s) {
     }
     timers_cancel(&s->shard->timers, &s->timer);
     list_remove(&s->queue);
+    room_forget(s);
     forget_rows(s);
 }

@@ -41,10 +41,13 @@ static void hash_keys(struct request *r) {
 }
 
 /* Everything about a request that can be done before its turn. */
-static void prepare(struct shard *sh, struct session *s, struct request *r) {
+static void prepare(struct shard *sh, struct session *s, struct request *r, size_t bytes) {
     r->s = s;
-    r->cmd = (struct cmd){
-        .client = &s->client, .env = &sh->env, .argv = r->args.v, .argc = r->args.count};
+    r->cmd = (struct cmd){.client = &s->client,
+                          .env = &sh->env,
+                          .argv = r->args.v,
+                          .argc = r->args.count,
+                          .args_bytes = bytes};
     dispatch_find(&r->cmd);
     if (!r->cmd.spec) {
         return;
@@ -122,7 +125,7 @@ static void parse_batch(struct shard *sh, struct session *s) {
         case RESP_REQUEST:
             s->parsed += consumed;
             r->end = s->parsed;
-            prepare(sh, s, r);
+            prepare(sh, s, r, consumed);
             b->count++;
             if (UNLIKELY(*at != '*')) { /* an inline request may borrow from the parser */
                 pipeline_run(sh);
@@ -168,17 +171,41 @@ static void finish(struct session *s, struct request *r) {
     if (UNLIKELY(s->window || s->load_attempts)) {
         park_command_done(s);
     }
+    s->room_asks = 0;
     uint32_t flags = client_flags(&s->client);
     if (UNLIKELY(flags & (CLIENT_RESUMED | CLIENT_CLOSE))) {
         client_unset(&s->client, CLIENT_RESUMED);
         if (flags & CLIENT_CLOSE) {
-            session_end(s);
+            if (s->conn.out.dropped_bytes) {
+                session_close_dropped(s);
+            } else {
+                session_end(s);
+            }
             return;
         }
     }
     if (UNLIKELY(s->conn.out.len_bytes > OUTPUT_PAUSE_BYTES)) {
         session_check_output(s);
     }
+}
+
+static void run(struct shard *sh, struct cmd *c) {
+    sh->env.misses_count = 0;
+    c->outcome = CMD_DONE;
+    if (dispatch_check(c) == DISPATCH_RUN) {
+        call_locked(sh, c);
+    }
+}
+
+/* That there is no room for this one is not said of the others. */
+static void run_with_room(struct shard *sh, struct session *s, struct cmd *c) {
+    bool over_limit = sh->env.over_limit;
+    if (room_take(s, c)) {
+        run(sh, c);
+    } else {
+        c->outcome = CMD_AGAIN; /* other clients have their turn first */
+    }
+    sh->env.over_limit = over_limit;
 }
 
 static void execute(struct shard *sh, struct request *r) {
@@ -191,16 +218,23 @@ static void execute(struct shard *sh, struct request *r) {
         return;
     }
     if (UNLIKELY(is_paused(sh, c))) {
+        room_forget(s);
         park_for_pause(s);
         return;
     }
     struct resp_writer w = {.out = &s->conn.out, .proto = (uint8_t)client_proto(&s->client)};
     c->w = &w;
-    sh->env.misses_count = 0;
-    if (dispatch_check(c) == DISPATCH_RUN) {
-        call_locked(sh, c);
+    if (UNLIKELY(s->room_bytes != 0)) {
+        run_with_room(sh, s, c);
+    } else {
+        run(sh, c);
+    }
+    while (UNLIKELY(c->outcome == CMD_ROOM)) {
+        room_ask(s, c->room_bytes);
+        run_with_room(sh, s, c);
     }
     switch (c->outcome) {
+    case CMD_ROOM:
     case CMD_DONE:
         finish(s, r);
         break;
@@ -218,13 +252,30 @@ static void execute(struct shard *sh, struct request *r) {
 
 /* --- settle --- */
 
+/* What is received of a large request has room made for it before. */
+static void make_input_room(struct session *s, size_t cap) {
+    if (UNLIKELY(cap > s->in.cap && cap > ENV_GROWTH_BYTES_MAX)) {
+        room_now(s->shard, cap - s->in.cap);
+    }
+}
+
+static void append_input(struct session *s, struct slice data) {
+    size_t needs = s->in.len + data.len;
+    if (needs > s->in.cap) {
+        make_input_room(s, MAX(needs, 2 * s->in.cap));
+    }
+    buf_append_slice(&s->in, data);
+}
+
 /* Room in s->in for `more` bytes and for those the request is known to need beyond them: a large
  * value is not moved at every doubling, and a client that only announces one gets little. */
 static void reserve_input(struct session *s, size_t more) {
     size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
     if (UNLIKELY(wants > have)) {
         size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
-        buf_reserve(&s->in, more + MIN(wants - have, ahead));
+        more += MIN(wants - have, ahead);
+        make_input_room(s, s->in.len + more);
+        buf_reserve_exact(&s->in, more);
     }
 }
 
@@ -240,7 +291,7 @@ static void keep_rest(struct session *s) {
         reserve_input(s, 0);
     } else if (from < s->src.len) {
         reserve_input(s, s->src.len - from);
-        buf_append(&s->in, s->src.ptr + from, s->src.len - from);
+        append_input(s, slice_of(s->src.ptr + from, s->src.len - from));
     }
     if (s->in.len == 0 && s->in.cap) {
         buf_free(&s->in);
@@ -323,7 +374,7 @@ static void prefetch_stage(struct shard *sh,
 
 /* Before a batch, and within it once its commands have grown what is kept: a few bytes of request
  * (SETRANGE, COPY) may ask for a large value. */
-static void make_room(struct shard *sh, uint32_t commands) {
+void pipeline_make_room(struct shard *sh, uint32_t commands) {
     sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
                          !keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, commands);
     sh->room_bytes = mem_thread_bytes();
@@ -337,13 +388,13 @@ void pipeline_run(struct shard *sh) {
         prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
-        make_room(sh, count);
+        pipeline_make_room(sh, count);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &b->requests[i];
         if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > ENV_GROWTH_BYTES_MAX)) {
-            make_room(sh, count - i);
+            pipeline_make_room(sh, count - i);
         }
         execute(sh, r);
         /* Runs of one command are timed together. */
@@ -400,7 +451,7 @@ void pipeline_receive(struct shard *sh, struct session *s, struct slice data) {
         }
     }
     if (s->state != SESSION_RUNNING) {
-        buf_append_slice(&s->in, data);
+        append_input(s, data);
         if (s->in.len > INPUT_PAUSE_BYTES) {
             net_pause_read(sh->net, &s->conn);
         }
@@ -408,7 +459,7 @@ void pipeline_receive(struct shard *sh, struct session *s, struct slice data) {
         return;
     }
     if (s->in.len) {
-        buf_append_slice(&s->in, data);
+        append_input(s, data);
         data = buf_slice(&s->in);
     }
     feed(sh, s, data);

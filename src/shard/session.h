@@ -64,6 +64,8 @@ struct session {
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
+    size_t room_bytes;        /* that its command asked for, expected of the keyspace */
+    uint32_t room_turns, room_asks; /* that it took so far */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
@@ -191,6 +193,8 @@ void session_close(struct session *s);
 /* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
  * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
 void session_count_held(struct session *s);
+/* A reply was larger than clients may hold. */
+void session_close_dropped(struct session *s);
 /* Closed once its replies are sent; executes nothing more. */
 void session_end(struct session *s);
 void clients_fill_host(struct host_ops *host);
@@ -210,6 +214,20 @@ void pipeline_receive(struct shard *sh, struct session *s, struct slice data);
 void pipeline_resume(struct shard *sh, struct session *s);
 /* Executes the batch and settles its sessions. */
 void pipeline_run(struct shard *sh);
+
+/* Before commands: sets env.over_limit. */
+void pipeline_make_room(struct shard *sh, uint32_t commands);
+
+/* --- room.c --- */
+/* The command that `s` executes needs so many bytes at once. */
+void room_ask(struct session *s, size_t bytes);
+/* A round of making room: true when the command may run; c->room_bytes is set, and env.over_limit
+ * as it is for this command. */
+bool room_take(struct session *s, struct cmd *c);
+/* Room for a buffer of so many bytes, as far as a few turns make it; nobody waits. */
+void room_now(struct shard *sh, size_t bytes);
+/* It does not run after all. */
+void room_forget(struct session *s);
 
 /* --- park.c --- */
 void park_on_misses(struct session *s, struct cmd *c);

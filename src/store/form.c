@@ -255,8 +255,9 @@ static void build_json(const struct schema *s, const struct schema_cell *cells,
         append_json_cell(&b, &cells[s->columns[i].cell]);
     }
     buf_append_char(&b, '}');
-    *out = (struct store_value){.string = buf_slice(&b)};
-    *memory = b.ptr;
+    size_t len = b.len;
+    *memory = buf_detach(&b);
+    *out = (struct store_value){.string = slice_of(*memory, len)};
 }
 
 static struct slice put(char **to, struct slice s) {

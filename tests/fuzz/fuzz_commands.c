@@ -397,6 +397,9 @@ static void execute(struct world *w, unsigned client, struct args *a) {
     struct cmd c = {.client = &w->clients[client], .env = &w->env, .argv = a->v, .argc = a->count,
                     .w = &writer};
     struct key keys[ARGS_MAX];
+    for (uint32_t i = 0; i < a->count; i++) {
+        c.args_bytes += a->v[i].len;
+    }
     dispatch_find(&c);
     c.keys = keys;
     c.keys_count = dispatch_keys(&c, keys, ARGS_MAX);
@@ -405,12 +408,13 @@ static void execute(struct world *w, unsigned client, struct args *a) {
         keyspace_prefetch_entry(w->ks, client_db(c.client), keys[i].hash);
         keyspace_prefetch_value(w->ks, client_db(c.client), keys[i].hash);
     }
-    if (dispatch_check(&c) == DISPATCH_RUN) {
-        do {
+    do {
+        c.outcome = CMD_DONE;
+        if (dispatch_check(&c) == DISPATCH_RUN) {
             call(w, &c);
-        } while (c.outcome == CMD_AGAIN);
-        ASSERT(c.outcome == CMD_DONE);
-    }
+        }
+    } while (c.outcome == CMD_AGAIN || c.outcome == CMD_ROOM); /* what asks for room did nothing */
+    ASSERT(c.outcome == CMD_DONE);
     take_output(&out, &reply);
     if (w->trace) {
         trace(w, client, a, &reply);
@@ -505,6 +509,7 @@ static struct world *world_create(const struct command_table *table, const uint8
         .resp = {.bulk_bytes_max = STRING_BYTES_MAX},
         .hash = {.packed_fields_max = PICK(fields_max, choices[1]), .packed_bytes_max = 64},
         .query_buffer_bytes_max = 1 << 30,
+        .growth_bytes_max = choices[1] & 128 ? 64 : 0,
     };
     w->host = (struct host_ops){.client_set_text = host_set_text};
     w->env = (struct env){.ks = w->ks,

@@ -191,6 +191,64 @@ static void test_move_of_what_does_not_fit(void **state) {
     assert_int_equal(f->c.len_bytes, CHUNK_BYTES + 1);
 }
 
+/* Beyond the limit bytes are counted, not kept; going back makes the chain whole again. */
+static void test_limit(void **state) {
+    struct fixture *f = *state;
+    enum { TIMES = 1000, STEP = 777 };
+    static const char bytes[STEP];
+    put(&f->c, "before");
+    struct chain_mark mark = chain_mark(&f->c);
+    f->c.limit_bytes = chain_own_bytes(&f->c) + CHAIN_LIMIT_MIN;
+    for (int i = 0; i < TIMES; i++) {
+        chain_append(&f->c, bytes, sizeof bytes);
+        assert_int_equal(f->c.len_bytes + f->c.dropped_bytes, strlen("before") + (i + 1) * STEP);
+        assert_true(f->c.len_bytes <= f->c.limit_bytes + CHUNK_BYTES);
+    }
+    assert_true(f->c.dropped_bytes > 0);
+    struct chain_mark late = chain_mark(&f->c);
+    put(&f->c, "more");
+    chain_rewind(&f->c, late); /* stays dropped */
+    assert_int_equal(f->c.len_bytes + f->c.dropped_bytes, strlen("before") + TIMES * STEP + 4);
+    struct chain members;
+    chain_init_for(&members, &f->c);
+    assert_int_equal(members.limit_bytes, CHAIN_LIMIT_MIN);
+    for (int i = 0; i < TIMES; i++) {
+        memset(chain_reserve(&members, STEP), 'x', STEP);
+        chain_commit(&members, STEP);
+    }
+    assert_true(members.dropped_bytes > 0);
+    chain_move(&f->c, &members);
+    assert_int_equal(f->c.len_bytes + f->c.dropped_bytes, strlen("before") + 2 * TIMES * STEP + 4);
+    chain_rewind(&f->c, mark);
+    f->c.limit_bytes = 0;
+    assert_int_equal(f->c.dropped_bytes, 0);
+    put(&f->c, " after");
+    assert_holds(&f->c, "before after");
+}
+
+/* What stands between two pinned values takes no whole chunk. */
+static void test_between_pinned(void **state) {
+    struct fixture *f = *state;
+    static const char value[CHUNK_BYTES];
+    mem_thread_register();
+    int64_t before = mem_used_bytes();
+    for (int i = 0; i < 100; i++) {
+        put(&f->c, "$16320\r\n");
+        chain_append_pinned(&f->c, slice_of(value, sizeof value), count_release, &f->released);
+        put(&f->c, "\r\n");
+    }
+    assert_true(mem_used_bytes() - before < 2 * CHUNK_BYTES + 100 * 512);
+    memset(chain_reserve(&f->c, CHUNK_SMALL_BYTES), 'y', CHUNK_SMALL_BYTES);
+    chain_commit(&f->c, CHUNK_SMALL_BYTES);
+    chain_append_pinned(&f->c, slice_of(value, 10), count_release, &f->released);
+    memset(chain_reserve(&f->c, CHUNK_BYTES), 'z', CHUNK_BYTES);
+    chain_commit(&f->c, CHUNK_BYTES);
+    assert_int_equal(chain_own_bytes(&f->c), 100 * 10 + CHUNK_SMALL_BYTES + CHUNK_BYTES);
+    chain_consume(&f->c, f->c.len_bytes);
+    assert_int_equal(f->released, 101);
+    mem_thread_unregister();
+}
+
 static void test_pool_is_bounded(void **state) {
     struct fixture *f = *state;
     for (int i = 0; i < CHUNK_POOL_FREE_MAX + 10; i++) {
@@ -284,6 +342,8 @@ int main(void) {
         T(test_rewind_keeps_what_was_sent),
         T(test_move),
         T(test_move_of_what_does_not_fit),
+        T(test_limit),
+        T(test_between_pinned),
         T(test_pool_is_bounded),
         T(test_against_model),
         cmocka_unit_test(test_own_bytes),

@@ -1,0 +1,72 @@
+/* Room for commands that take much memory at once: a large request, a value to be copied, a long
+ * reply. What a session asks for is expected of the keyspace: it counts as used, so that all shards
+ * make room for it and nobody else takes it. Until it is there other clients have their turns.
+ *
+ *     execute: CMD_ROOM -> room_ask -> room_take --yes--> it runs again, with c->room_bytes
+ *                                        ^ no
+ *                                        +-- park_for_turn: the next round
+ *
+ * What is received of a large request can't wait: room_now.
+ *
+ * 1. A session asks for the command that it executes next, and for nothing else.
+ * 2. Where no room can be made commands that grow are refused and the others run all the same.
+ *
+ * Limits: ROOM_TURNS_MAX turns a command, each as bounded as what makes room before a batch;
+ * ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each ROOM_NOW_BYTES,
+ * ROOM_NOW_TURNS_MAX. */
+#include "shard/session.h"
+
+#include "base/mem.h"
+
+enum {
+    ROOM_TURNS_MAX = 256,
+    ROOM_ASKS_MAX = 8,
+    ROOM_NOW_BYTES = 512 * 1024,
+    ROOM_NOW_TURNS_MAX = 32,
+};
+
+void room_now(struct shard *sh, size_t bytes) {
+    struct keyspace *ks = sh->env.ks;
+    if (!sh->env.settings->keyspace.maxmemory_bytes) {
+        return;
+    }
+    keyspace_expect(ks, (int64_t)bytes);
+    size_t turns = 1 + MIN(bytes / ROOM_NOW_BYTES, (size_t)ROOM_NOW_TURNS_MAX);
+    do {
+        keyspace_make_room(ks, NULL, sh->index, sh->env.now_ms, 1);
+    } while (!keyspace_has_room(ks) && keyspace_is_freeing(ks, sh->index) && --turns);
+    keyspace_expect(ks, -(int64_t)bytes);
+}
+
+void room_forget(struct session *s) {
+    if (s->room_bytes) {
+        keyspace_expect(s->shard->env.ks, -(int64_t)s->room_bytes);
+    }
+    s->room_bytes = 0;
+}
+
+void room_ask(struct session *s, size_t bytes) {
+    room_forget(s);
+    s->room_bytes = mem_good_size(bytes);
+    s->room_turns = 0;
+    s->room_asks++;
+    keyspace_expect(s->shard->env.ks, (int64_t)s->room_bytes);
+}
+
+/* Something was evicted, or holes are being closed, which eviction waits for. */
+static bool is_coming(struct shard *sh) {
+    return keyspace_is_freeing(sh->env.ks, sh->index) || !sh->env.over_limit;
+}
+
+bool room_take(struct session *s, struct cmd *c) {
+    struct shard *sh = s->shard;
+    pipeline_make_room(sh, 1);
+    if ((sh->env.over_limit || !keyspace_has_room(sh->env.ks)) && is_coming(sh) &&
+        ++s->room_turns < ROOM_TURNS_MAX) {
+        return false;
+    }
+    /* Random replies differ from time to time: at last they may be what they are. */
+    c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
+    room_forget(s);
+    return true;
+}
