@@ -325,46 +325,41 @@ static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
 
 /* --- memory that one command takes --- */
 
-/* What is asked of a reply: what is read is kept once there is room for it; beyond what clients
+/* A reply as it is being made. What is read is kept once there is room for it; beyond what clients
  * may hold at all nothing is. */
 struct reply {
     struct chain_mark mark; /* where it begins */
     size_t own_bytes;       /* of the output, before it */
-    size_t hard_bytes;      /* of the output, with it; 0 = none */
     uint32_t errors;
+    size_t end_bytes; /* of the output, where a transaction's client is closed; 0 = none */
 };
 
-static struct reply reply_begin(const struct cmd *c, size_t hard_bytes) {
-    struct chain *out = c->w->out;
+/* Bytes that the reply may add; 0 = any number. */
+static inline size_t reply_allowance(const struct cmd *c) {
     const struct settings *settings = c->env->settings;
-    struct reply r = {.mark = chain_mark(out),
-                      .own_bytes = chain_own_bytes(out),
-                      .hard_bytes = hard_bytes,
-                      .errors = c->w->errors};
-    size_t limit = hard_bytes;
-    if ((c->spec->flags & CMD_READ) && settings->growth_bytes_max) {
-        size_t soft = r.own_bytes + MAX(c->room_bytes, settings->growth_bytes_max);
-        limit = limit ? MIN(limit, soft) : soft;
+    if (LIKELY(c->spec->flags & CMD_READ)) {
+        return MAX(c->room_bytes, settings->read_bytes_max);
     }
-    if (UNLIKELY(r.mark.dropped_bytes != 0)) {
-        limit = hard_bytes; /* of an earlier command of EXEC: it stays dropped */
-    }
-    out->limit_bytes = limit ? MAX(limit, r.own_bytes + CHAIN_LIMIT_MIN) : 0;
-    return r;
+    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->output_hard_bytes
+                                                            : settings->reply_bytes_max;
 }
 
-/* Takes the reply back. */
-static void reply_drop(struct cmd *c, const struct reply *r) {
-    chain_rewind(c->w->out, r->mark);
-    c->w->errors = r->errors;
+static inline struct reply reply_begin(const struct cmd *c) {
+    struct chain *out = c->w->out;
+    size_t own = chain_own_bytes(out), more = reply_allowance(c);
+    out->limit_bytes = more ? own + more : 0;
+    return (struct reply){chain_mark(out), own, c->w->errors, 0};
 }
 
 /* The reply did not fit: it is made again when there is room for it, or its client goes. */
 static void reply_too_large(struct cmd *c, const struct reply *r) {
     const struct chain *out = c->w->out;
+    const struct settings *settings = c->env->settings;
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
-    bool may_run_again = (c->spec->flags & CMD_READ) && !r->mark.dropped_bytes;
-    if (may_run_again && (!r->hard_bytes || r->own_bytes + bytes <= r->hard_bytes)) {
+    bool exempt = client_has(c->client, CLIENT_NO_EVICT);
+    size_t most = exempt ? settings->output_hard_bytes : settings->reply_bytes_max;
+    bool fits = (!most || bytes <= most) && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
+    if ((c->spec->flags & CMD_READ) && !r->mark.dropped_bytes && fits) {
         c->room_bytes = bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
         c->outcome = CMD_ROOM;
     } else {
@@ -373,7 +368,7 @@ static void reply_too_large(struct cmd *c, const struct reply *r) {
 }
 
 /* After the function has run. */
-static void reply_end(struct cmd *c, const struct reply *r, size_t limit_bytes) {
+static inline void reply_end(struct cmd *c, const struct reply *r) {
     struct chain *out = c->w->out;
     if (UNLIKELY(c->row_error != NULL)) {
         c->outcome = CMD_DONE;
@@ -381,19 +376,19 @@ static void reply_end(struct cmd *c, const struct reply *r, size_t limit_bytes) 
                !client_has(c->client, SILENT_FLAGS)) {
         reply_too_large(c, r);
     }
-    out->limit_bytes = limit_bytes;
+    out->limit_bytes = 0;
     if (UNLIKELY(c->outcome != CMD_DONE)) {
-        reply_drop(c, r);
+        chain_rewind(out, r->mark);
+        c->w->errors = r->errors;
     }
 }
 
 /* What a large request says is kept once more by those that grow. */
-static bool has_room_for_arguments(struct cmd *c) {
+static inline bool has_room_for_arguments(struct cmd *c) {
     return !(c->spec->flags & CMD_GROWS) || cmd_has_room(c, growth_of(c));
 }
 
 void dispatch_call(struct cmd *c) {
-    const struct settings *settings = c->env->settings;
     c->outcome = CMD_DONE;
     c->row_error = NULL;
     c->row_hits = 0;
@@ -401,13 +396,11 @@ void dispatch_call(struct cmd *c) {
     if (!has_room_for_arguments(c)) {
         return;
     }
-    bool exempt = UNLIKELY(client_has(c->client, CLIENT_NO_EVICT));
-    struct reply r =
-        reply_begin(c, exempt ? settings->output_hard_bytes : settings->reply_bytes_max);
+    struct reply r = reply_begin(c);
     c->env->held = c->held;
     c->spec->fn(c);
     c->env->held = NULL;
-    reply_end(c, &r, 0);
+    reply_end(c, &r);
     if (UNLIKELY(c->outcome != CMD_DONE)) {
         return;
     }
@@ -431,7 +424,8 @@ static void make_room_within_exec(struct cmd *c) {
 
 /* Runs until it is done: there are no others' turns within EXEC. */
 static void run_queued(struct cmd *c) {
-    size_t hard_bytes = c->w->out->limit_bytes;
+    struct chain *out = c->w->out;
+    size_t end_bytes = out->limit_bytes;
     uint32_t rooms = 0;
     do {
         c->outcome = CMD_DONE;
@@ -440,9 +434,14 @@ static void run_queued(struct cmd *c) {
             return;
         }
         if (has_room_for_arguments(c)) {
-            struct reply r = reply_begin(c, hard_bytes);
+            struct reply r = reply_begin(c);
+            r.end_bytes = end_bytes;
+            if (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes)) {
+                out->limit_bytes = end_bytes;
+            }
             c->spec->fn(c);
-            reply_end(c, &r, hard_bytes);
+            reply_end(c, &r);
+            out->limit_bytes = end_bytes;
         }
         if (c->outcome == CMD_ROOM) {
             make_room_within_exec(c);

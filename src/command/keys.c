@@ -178,7 +178,8 @@ static void copy_command(struct cmd *c) {
         resp_int(c->w, 0);
         return;
     }
-    if (!cmd_has_room(c, entry_memory_bytes(e, COPY_SAMPLES))) {
+    bool is_string = entry_type(e) == VALUE_STRING;
+    if (!cmd_has_room(c, is_string ? entry_string(e).len : entry_memory_bytes(e, COPY_SAMPLES))) {
         return;
     }
     part_put(p, db, to,

@@ -29,7 +29,8 @@ struct settings {
     uint64_t query_buffer_bytes_max;   /* client-query-buffer-limit */
     uint64_t clients_bytes_max;        /* maxmemory-clients; 0 = none */
     size_t growth_bytes_max;           /* by a command that no room was made for; 0 = no limit */
-    size_t reply_bytes_max;            /* unsent ones, then the client is closed; 0 = none */
+    size_t read_bytes_max;             /* of a reply, the same; 0 = no limit */
+    size_t reply_bytes_max;            /* of a reply, then its client is closed; 0 = no limit */
     uint64_t output_hard_bytes;        /* client-output-buffer-limit normal; 0 = none */
     uint64_t output_soft_bytes;
     uint32_t output_soft_s;

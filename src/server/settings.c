@@ -51,7 +51,8 @@ static size_t growth_bytes_max(uint64_t maxmemory) {
 
 static size_t reply_bytes_max(const struct settings *s) {
     uint64_t hard = s->output_hard_bytes, clients = s->clients_bytes_max;
-    return hard && clients ? MIN(hard, clients) : MAX(hard, clients);
+    uint64_t bytes = hard && clients ? MIN(hard, clients) : MAX(hard, clients);
+    return bytes ? MAX(bytes, (uint64_t)CHAIN_LIMIT_MIN) : 0;
 }
 
 struct settings *settings_make(const struct config *c, uint32_t maxclients) {
@@ -99,6 +100,10 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     s->output_soft_s = (uint32_t)output.soft_s;
     s->growth_bytes_max = growth_bytes_max(s->keyspace.maxmemory_bytes);
     s->reply_bytes_max = reply_bytes_max(s);
+    s->read_bytes_max = s->growth_bytes_max;
+    if (s->reply_bytes_max) {
+        s->read_bytes_max = MIN(s->read_bytes_max, s->reply_bytes_max);
+    }
     s->store_timeout_ms = (uint32_t)config_int(c, "store-timeout");
     s->balance = balance_of(config_text(c, "accept-balance"));
     s->maps = maps_of(c);

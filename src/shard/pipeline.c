@@ -189,21 +189,23 @@ static void finish(struct session *s, struct request *r) {
     }
 }
 
-static void run(struct shard *sh, struct cmd *c) {
-    sh->env.misses_count = 0;
-    c->outcome = CMD_DONE;
-    if (dispatch_check(c) == DISPATCH_RUN) {
-        call_locked(sh, c);
-    }
-}
-
-/* That there is no room for this one is not said of the others. */
-static void run_with_room(struct shard *sh, struct session *s, struct cmd *c) {
-    bool over_limit = sh->env.over_limit;
-    if (room_take(s, c)) {
-        run(sh, c);
-    } else {
-        c->outcome = CMD_AGAIN; /* other clients have their turn first */
+/* Until it needs no more room than was made for it, or waits for that: others have their turn. */
+static void run(struct shard *sh, struct session *s, struct cmd *c) {
+    bool over_limit = sh->env.over_limit; /* for the others; room_take says so of this one */
+    for (;;) {
+        if (UNLIKELY(s->room_bytes != 0) && !room_take(s, c)) {
+            c->outcome = CMD_AGAIN;
+            break;
+        }
+        sh->env.misses_count = 0;
+        if (dispatch_check(c) == DISPATCH_RUN) {
+            call_locked(sh, c);
+        }
+        if (LIKELY(c->outcome != CMD_ROOM)) {
+            break;
+        }
+        room_ask(s, c->room_bytes);
+        c->outcome = CMD_DONE;
     }
     sh->env.over_limit = over_limit;
 }
@@ -224,20 +226,13 @@ static void execute(struct shard *sh, struct request *r) {
     }
     struct resp_writer w = {.out = &s->conn.out, .proto = (uint8_t)client_proto(&s->client)};
     c->w = &w;
-    if (UNLIKELY(s->room_bytes != 0)) {
-        run_with_room(sh, s, c);
-    } else {
-        run(sh, c);
-    }
-    while (UNLIKELY(c->outcome == CMD_ROOM)) {
-        room_ask(s, c->room_bytes);
-        run_with_room(sh, s, c);
-    }
+    run(sh, s, c);
     switch (c->outcome) {
-    case CMD_ROOM:
     case CMD_DONE:
         finish(s, r);
         break;
+    case CMD_ROOM:
+        UNREACHABLE();
     case CMD_MISS:
         park_on_misses(s, c);
         break;
