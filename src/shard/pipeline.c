@@ -247,7 +247,7 @@ static void execute(struct shard *sh, struct request *r) {
 
 /* --- settle --- */
 
-/* What is received of a large request has room made for it before, a megabyte and more at a time. */
+/* What is received of a large request has room made for it before, by the megabyte. */
 static void make_input_room(struct session *s, size_t cap) {
     if (UNLIKELY(cap > s->in.cap + ENV_GROWTH_BYTES_MAX)) {
         room_now(s->shard, cap - s->in.cap);
