@@ -4,7 +4,8 @@
  * under a case-insensitive or padding collation the database also returns rows that are not meant.
  * 2. A value that the database refuses (a character its column's set does not have) fails alone:
  * the batch is halved until the guilty ones stand alone, BATCH_QUERIES_MAX queries at most.
- * 3. Duplicates are each answered, with copies of their own. */
+ * 3. Duplicates are each answered, with copies of their own.
+ * 4. What was given stays given: a further try does not ask for it, or drops what comes of it. */
 #include "store/batch.h"
 
 #include <stdio.h>
@@ -16,14 +17,20 @@
 STATIC_ASSERT(BATCH_SLOTS >= 2 * STORE_BATCH_KEYS_MAX, "short chains");
 STATIC_ASSERT((BATCH_SLOTS & (BATCH_SLOTS - 1)) == 0, "a mask");
 
-static void drop_value(struct batch_outcome *o) {
+static void drop_value(struct batch *b, struct batch_outcome *o) {
     mem_free(o->memory);
+    b->built_bytes -= o->bytes;
     o->memory = NULL;
+    o->bytes = 0;
     o->value = (struct store_value){0};
 }
 
-static void set_outcome(struct batch_outcome *o, enum store_status status, const char *error) {
-    drop_value(o);
+static void set_outcome(struct batch *b, uint32_t i, enum store_status status, const char *error) {
+    struct batch_outcome *o = &b->outcomes[i];
+    if (o->given) {
+        return;
+    }
+    drop_value(b, o);
     o->status = status;
     snprintf(o->error, sizeof o->error, "%s", error);
 }
@@ -33,26 +40,46 @@ void batch_reset(struct batch *b, struct mapping *map) {
     b->count = 0;
     b->asked_count = 0;
     b->queries = 0;
+    b->built_bytes = b->largest_bytes = 0;
+    b->share_bytes = UINT64_MAX;
+    b->waited_us = 0;
 }
 
 void batch_add(struct batch *b, const struct slice *values) {
     ASSERT(b->count < STORE_BATCH_KEYS_MAX);
     struct batch_outcome *o = &b->outcomes[b->count];
-    b->values[b->count++] = values;
     o->memory = NULL;
-    set_outcome(o, STORE_ABSENT, "");
+    o->bytes = 0;
+    o->given = false;
+    set_outcome(b, b->count, STORE_ABSENT, "");
+    b->values[b->count++] = values;
+}
+
+void batch_give(struct batch *b, uint32_t i, struct store_request *r) {
+    struct batch_outcome *o = &b->outcomes[i];
+    ASSERT(!o->given && b->built_bytes >= o->bytes);
+    if (r) {
+        r->status = o->status;
+        r->value = o->value;
+        r->memory = o->memory;
+        r->held_bytes = o->bytes;
+        memcpy(r->error, o->error, sizeof r->error);
+        o->memory = NULL;
+    }
+    drop_value(b, o);
+    o->given = true;
 }
 
 void batch_clear(struct batch *b) {
     for (uint32_t i = 0; i < b->count; i++) {
-        drop_value(&b->outcomes[i]);
+        drop_value(b, &b->outcomes[i]);
     }
     b->count = 0;
 }
 
 void batch_fail(struct batch *b, enum store_status status, const char *error) {
     for (uint32_t i = 0; i < b->count; i++) {
-        set_outcome(&b->outcomes[i], status, error);
+        set_outcome(b, i, status, error);
     }
 }
 
@@ -67,8 +94,8 @@ void batch_encode(struct batch *b, const struct schema *schema) {
     memset(b->slots, 0, sizeof b->slots);
     for (uint32_t i = 0; i < b->count; i++) {
         uint32_t at = b->asked_count;
-        set_outcome(&b->outcomes[i], STORE_ABSENT, "");
-        if (!schema_encode(schema, b->values[i], &b->keys[at])) {
+        set_outcome(b, i, STORE_ABSENT, "");
+        if (b->outcomes[i].given || !schema_encode(schema, b->values[i], &b->keys[at])) {
             continue;
         }
         uint64_t hash = 0;
@@ -92,6 +119,22 @@ static bool row_is(const struct batch *b, uint32_t request, const struct schema_
     return true;
 }
 
+static bool on_announce(void *ctx, uint64_t bytes) {
+    struct batch *b = ctx;
+    b->largest_bytes = MAX(b->largest_bytes, bytes);
+    return LIKELY(b->built_bytes + bytes <= b->share_bytes) || b->make_room(b->owner, bytes);
+}
+
+/* The last thing in the value's memory is its last text. */
+static uint64_t value_bytes(const struct batch_outcome *o) {
+    const struct store_value *v = &o->value;
+    if (v->is_hash && v->pairs_count == 0) {
+        return 0;
+    }
+    struct slice last = v->is_hash ? v->pairs[2 * (size_t)v->pairs_count - 1] : v->string;
+    return (uint64_t)(last.ptr - (const char *)o->memory) + last.len;
+}
+
 static void on_row(void *ctx, const struct schema_cell *cells) {
     struct batch *b = ctx;
     uint64_t hash = 0;
@@ -101,11 +144,16 @@ static void on_row(void *ctx, const struct schema_cell *cells) {
     for (uint32_t at = b->slots[hash % BATCH_SLOTS]; at; at = b->next[at - 1]) {
         uint32_t request = b->asked[at - 1];
         struct batch_outcome *o = &b->outcomes[request];
-        if (o->status != STORE_ROW && row_is(b, request, cells) &&
+        if (o->status != STORE_ROW && !o->given && row_is(b, request, cells) &&
             form_build(b->schema, b->map->form, cells, &o->value, &o->memory)) {
             o->status = STORE_ROW;
             o->error[0] = '\0';
+            o->bytes = value_bytes(o);
+            b->built_bytes += o->bytes;
         }
+    }
+    if (UNLIKELY(b->built_bytes > b->share_bytes)) {
+        b->give(b->owner);
     }
 }
 
@@ -113,13 +161,15 @@ static enum driver_status run_query(struct batch *b, const struct store_driver *
                                     struct store_conn *conn, uint32_t from, uint32_t to,
                                     struct driver_error *error) {
     for (uint32_t i = from; i < to; i++) {
-        set_outcome(&b->outcomes[b->asked[i]], STORE_ABSENT, "");
+        set_outcome(b, b->asked[i], STORE_ABSENT, "");
     }
-    int64_t start_us = clock_mono_us();
+    const struct driver_rows rows = {.announce = on_announce, .row = on_row, .ctx = b};
+    int64_t start_us = clock_mono_us() - b->waited_us;
     enum driver_status status =
-        driver->load(conn, b->schema, &b->keys[from], to - from, on_row, b, error);
+        driver->load(conn, b->schema, &b->keys[from], to - from, &rows, error);
     if (b->queries < ARRAY_COUNT(b->queries_us)) {
-        b->queries_us[b->queries++] = (uint32_t)MIN(clock_mono_us() - start_us, UINT32_MAX);
+        int64_t took_us = clock_mono_us() - b->waited_us - start_us;
+        b->queries_us[b->queries++] = (uint32_t)MIN(took_us, UINT32_MAX);
     }
     return status;
 }
@@ -151,7 +201,7 @@ enum driver_status batch_load(struct batch *b, const struct store_driver *driver
             todo[todo_count++].to = middle;
         } else if (status == DRIVER_REJECT || status == DRIVER_REJECT_DATA) {
             for (uint32_t i = from; i < to; i++) {
-                set_outcome(&b->outcomes[b->asked[i]], STORE_REJECT, error->text);
+                set_outcome(b, b->asked[i], STORE_REJECT, error->text);
             }
         } else if (status != DRIVER_OK) {
             return status;

@@ -13,7 +13,9 @@ enum {
 struct batch_outcome {
     enum store_status status;
     struct store_value value;
-    void *memory; /* the value's; NULL when there is none */
+    void *memory;   /* the value's; NULL when there is none */
+    uint64_t bytes; /* of it */
+    bool given;     /* its request is gone: nothing changes it any more */
     char error[STORE_ERROR_CHARS_MAX];
 };
 
@@ -33,16 +35,28 @@ struct batch {
 
     uint32_t queries; /* of the last loads, since batch_reset */
     uint32_t queries_us[BATCH_QUERIES_MAX * 4];
+
+    /* Rows that are built, and not given, take `built_bytes`. A row that makes them more than
+     * `share_bytes` is announced to `make_room`, which gives what is finished and waits until there
+     * is room for the row; false ends the load. `give` is called when they have become more. */
+    uint64_t built_bytes, share_bytes, largest_bytes;
+    int64_t waited_us; /* by make_room, since batch_reset */
+    bool (*make_room)(void *owner, uint64_t row_bytes);
+    void (*give)(void *owner);
+    void *owner;
 };
 
+/* Without a bound to what is built. */
 void batch_reset(struct batch *b, struct mapping *map);
+/* Gives outcome `i` to `r`, NULL when nobody wants it any more. */
+void batch_give(struct batch *b, uint32_t i, struct store_request *r);
 void batch_add(struct batch *b, const struct slice *values);
 /* Frees what outcomes still hold. */
 void batch_clear(struct batch *b);
-/* Every outcome becomes `status`; values are freed. */
+/* Every outcome that is not given becomes `status`; values are freed. */
 void batch_fail(struct batch *b, enum store_status status, const char *error);
-/* Sets all outcomes to ABSENT and sorts out which keys must be asked for at all. `schema` must live
- * as long as the outcomes are in use. */
+/* Sets all outcomes that are not given to ABSENT and sorts out which keys must be asked for at all.
+ * `schema` must live as long as the outcomes are in use. */
 void batch_encode(struct batch *b, const struct schema *schema);
 /* Runs the queries. OK: every outcome is set, STORE_REJECT among them. Otherwise DOWN, TIMEOUT or
  * SCHEMA, and no outcome holds. */

@@ -6,7 +6,8 @@
  * 1. A driver selects a schema's `select` list and hands out each row's cells in that order, the
  *    database's own text of each value.
  * 2. It may return more rows than were asked for, in any order: the caller compares keys.
- * 3. After DRIVER_DOWN and DRIVER_TIMEOUT the connection is only good for close(). */
+ * 3. Rows may be handed out while the load runs; what comes of them is not undone by its failure.
+ * 4. After DRIVER_DOWN and DRIVER_TIMEOUT the connection is only good for close(). */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,11 +35,20 @@ struct driver_error {
     char text[STORE_ERROR_CHARS_MAX];
 };
 
-/* Cells are borrowed for the call. */
-typedef void (*driver_row_fn)(void *ctx, const struct schema_cell *cells);
+/* What becomes of the rows of a load, in the calling thread. */
+struct driver_rows {
+    /* A row came, whose cells have so many bytes; it may be long until this returns. To be called
+     * before copies of large cells are made. False: no row is wanted any more; the load then
+     * returns DRIVER_TIMEOUT. */
+    bool (*announce)(void *ctx, uint64_t bytes);
+    /* Its cells, borrowed for the call. */
+    void (*row)(void *ctx, const struct schema_cell *cells);
+    void *ctx;
+};
 
 struct store_driver {
     const char *name;
+    uint32_t row_copies; /* of a row being read, that go with it, the value built of it aside */
     /* Before all else, by one thread at a time. False with the reason in `why`. */
     bool (*library_open)(struct store_library **out, char *why, size_t why_len) MUST_USE;
     /* After all else. */
@@ -60,8 +70,8 @@ struct store_driver {
                                 struct driver_error *error) MUST_USE;
     /* Reads the rows of keys[0..count), 1 <= count <= STORE_BATCH_KEYS_MAX; duplicates are fine. */
     enum driver_status (*load)(struct store_conn *c, const struct schema *schema,
-                               const struct schema_key *keys, uint32_t count, driver_row_fn on_row,
-                               void *ctx, struct driver_error *error) MUST_USE;
+                               const struct schema_key *keys, uint32_t count,
+                               const struct driver_rows *rows, struct driver_error *error) MUST_USE;
 };
 
 extern const struct store_driver driver_mysql, driver_sqlite;

@@ -1,7 +1,8 @@
 /* Rows into values. Any thread; no state.
  *
  * 1. hash and string: the database's own text, NULL left out.
- * 2. json: an object in the mapping's column order, and valid JSON whatever the columns hold:
+ * 2. Large cells are fetched to where they go, but for json, which has other bytes than they.
+ * 3. json: an object in the mapping's column order, and valid JSON whatever the columns hold:
  * numbers bare where JSON has such a number, JSON columns as they are, what is not UTF-8 in base64.
  */
 #include "store/form.h"
@@ -215,6 +216,17 @@ static void append_text(struct buf *b, struct slice s) {
     }
 }
 
+static bool read_cell(const struct schema_cell *cells, uint32_t cell, char *to) {
+    const struct schema_cell *c = &cells[cell];
+    if (c->fetch) {
+        return c->fetch(c->from, cell, slice_of(to, c->text.len));
+    }
+    if (c->text.len) {
+        memcpy(to, c->text.ptr, c->text.len);
+    }
+    return true;
+}
+
 static void append_json_cell(struct buf *b, const struct schema_cell *cell) {
     size_t chars;
     uint32_t highest;
@@ -242,9 +254,22 @@ static void append_json_cell(struct buf *b, const struct schema_cell *cell) {
     UNREACHABLE();
 }
 
-static void build_json(const struct schema *s, const struct schema_cell *cells,
+static bool append_fetched(struct buf *b, const struct schema_cell *cells, uint32_t cell) {
+    struct schema_cell fetched = {.kind = cells[cell].kind};
+    char *bytes = mem_alloc(cells[cell].text.len);
+    bool read = read_cell(cells, cell, bytes);
+    fetched.text = slice_of(bytes, cells[cell].text.len);
+    if (read) {
+        append_json_cell(b, &fetched);
+    }
+    mem_free(bytes);
+    return read;
+}
+
+static bool build_json(const struct schema *s, const struct schema_cell *cells,
                        struct store_value *out, void **memory) {
     struct buf b = {0};
+    bool read = true;
     buf_append_char(&b, '{');
     for (uint32_t i = 0; i < s->columns_count; i++) {
         if (i) {
@@ -252,25 +277,22 @@ static void build_json(const struct schema *s, const struct schema_cell *cells,
         }
         append_text(&b, slice_str(s->columns[i].name));
         buf_append_char(&b, ':');
-        append_json_cell(&b, &cells[s->columns[i].cell]);
+        uint32_t cell = s->columns[i].cell;
+        if (UNLIKELY(cells[cell].fetch != NULL)) {
+            read = read && append_fetched(&b, cells, cell);
+        } else {
+            append_json_cell(&b, &cells[cell]);
+        }
     }
     buf_append_char(&b, '}');
     size_t len = b.len;
     *memory = buf_detach(&b);
     *out = (struct store_value){.string = slice_of(*memory, len)};
-}
-
-static struct slice put(char **to, struct slice s) {
-    struct slice copy = slice_of(*to, s.len);
-    if (s.len) {
-        memcpy(*to, s.ptr, s.len);
-    }
-    *to += s.len;
-    return copy;
+    return read;
 }
 
 /* One block: the slices, then names and values. */
-static void build_hash(const struct schema *s, const struct schema_cell *cells,
+static bool build_hash(const struct schema *s, const struct schema_cell *cells,
                        struct store_value *out, void **memory) {
     uint32_t count = 0;
     size_t bytes = 0;
@@ -284,35 +306,56 @@ static void build_hash(const struct schema *s, const struct schema_cell *cells,
     struct slice *pairs = mem_alloc(count * 2 * sizeof *pairs + bytes);
     char *to = (char *)(pairs + (size_t)count * 2);
     uint32_t at = 0;
+    bool read = true;
     for (uint32_t i = 0; i < s->columns_count; i++) {
         const struct schema_cell *cell = &cells[s->columns[i].cell];
-        if (cell->kind != SCHEMA_NULL) {
-            pairs[at++] = put(&to, slice_str(s->columns[i].name));
-            pairs[at++] = put(&to, cell->text);
+        if (cell->kind == SCHEMA_NULL) {
+            continue;
         }
+        size_t len = strlen(s->columns[i].name);
+        memcpy(to, s->columns[i].name, len);
+        pairs[at++] = slice_of(to, len);
+        to += len;
+        read = read && read_cell(cells, s->columns[i].cell, to);
+        pairs[at++] = slice_of(to, cell->text.len);
+        to += cell->text.len;
     }
     *out = (struct store_value){.is_hash = true, .pairs = pairs, .pairs_count = count};
     *memory = pairs;
+    return read;
 }
 
-bool form_build(const struct schema *s, enum mapping_form form, const struct schema_cell *cells,
-                struct store_value *out, void **memory) {
-    switch (form) {
-    case MAPPING_HASH:
-        build_hash(s, cells, out, memory);
-        return true;
-    case MAPPING_JSON:
-        build_json(s, cells, out, memory);
-        return true;
-    case MAPPING_STRING:
-        break;
-    }
+static bool build_string(const struct schema *s, const struct schema_cell *cells,
+                         struct store_value *out, void **memory) {
     const struct schema_cell *cell = &cells[s->columns[0].cell];
     if (cell->kind == SCHEMA_NULL) {
         return false;
     }
-    char *copy = mem_dup(cell->text.ptr, cell->text.len);
+    char *copy = mem_alloc(cell->text.len);
+    bool read = read_cell(cells, s->columns[0].cell, copy);
     *out = (struct store_value){.string = slice_of(copy, cell->text.len)};
     *memory = copy;
-    return true;
+    return read;
+}
+
+bool form_build(const struct schema *s, enum mapping_form form, const struct schema_cell *cells,
+                struct store_value *out, void **memory) {
+    bool read = false;
+    *memory = NULL;
+    switch (form) {
+    case MAPPING_HASH:
+        read = build_hash(s, cells, out, memory);
+        break;
+    case MAPPING_JSON:
+        read = build_json(s, cells, out, memory);
+        break;
+    case MAPPING_STRING:
+        read = build_string(s, cells, out, memory);
+        break;
+    }
+    if (!read) {
+        mem_free(*memory);
+        *memory = NULL;
+    }
+    return read;
 }

@@ -394,6 +394,10 @@ struct mapping *mapping_parse(struct slice line, char *why, size_t why_len) {
     return m;
 }
 
+uint64_t mapping_row_bytes(const struct mapping *m) {
+    return atomic_load_explicit(&m->row_bytes, memory_order_relaxed);
+}
+
 struct mapping *mapping_ref(struct mapping *m) {
     atomic_fetch_add_explicit(&m->refs, 1, memory_order_relaxed);
     return m;

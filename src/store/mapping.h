@@ -39,6 +39,7 @@ struct mapping {
     _Atomic uint32_t refs;
     /* Bumped to make every copy of the mapping stale at once. */
     _Atomic uint32_t generation;
+    _Atomic uint64_t row_bytes; /* see mapping_row_bytes; set by the store */
     void *schema; /* the driver's, once checked; see driver.h. Published with release */
     void (*schema_free)(void *schema);
 };
@@ -47,6 +48,8 @@ struct mapping {
  * field=, as=blob, ...) are refused by name. NULL with the reason in `why`. refs is 1. */
 struct mapping *mapping_parse(struct slice line, char *why, size_t why_len);
 struct mapping *mapping_ref(struct mapping *m);
+/* Bytes of the largest row seen lately, about; 0 = none was seen yet. Any thread. */
+uint64_t mapping_row_bytes(const struct mapping *m);
 void mapping_unref(struct mapping *m); /* takes NULL; any thread */
 
 /* True when `key` is of this mapping; values[] are the placeholders' bytes, borrowed from `key`. */

@@ -5,7 +5,8 @@
  * 2. Statements are prepared by number of keys (powers of two) and kept; keys are bound, never
  *    written into the text.
  * 3. A cell is fetched as bytes into CELL_BYTES; a longer one is fetched again into a buffer of its
- *    own, which is given back when it is larger than KEEP_BYTES_MAX.
+ *    own, and one longer than KEEP_BYTES_MAX where the value's builder wants it.
+ * 4. libmariadb's buffer of packets grows to the largest row and stays so.
  *
  * libmariadb's timeouts are whole seconds and are only a net below the store's watchdog. */
 #include <errmsg.h>
@@ -22,7 +23,7 @@
 enum {
     CELL_BYTES = 256,
     CELLS_MAX = MAPPING_KEY_COLUMNS_MAX + MAPPING_COLUMNS_MAX,
-    KEEP_BYTES_MAX = 1 << 20,
+    KEEP_BYTES_MAX = 64 * 1024,
     PARAMETERS_MAX = STORE_BATCH_KEYS_MAX * MAPPING_KEY_COLUMNS_MAX,
 };
 
@@ -45,7 +46,9 @@ struct store_conn {
     MYSQL_BIND results[CELLS_MAX];
     unsigned long lengths[CELLS_MAX];
     my_bool nulls[CELLS_MAX];
-    struct buf large[CELLS_MAX];
+    struct buf large[CELLS_MAX]; /* of up to KEEP_BYTES_MAX */
+    MYSQL_STMT *fetching;        /* whose row is being handed out */
+    bool fetch_failed;
     enum schema_cell_kind kinds[CELLS_MAX];
     struct schema_cell cells[CELLS_MAX];
     char bytes[CELLS_MAX][CELL_BYTES];
@@ -265,63 +268,81 @@ static void bind_results(struct store_conn *c, const struct schema *schema) {
     }
 }
 
-/* A cell that did not fit in the bound bytes, fetched again as a whole. */
-static bool fetch_large(struct store_conn *c, MYSQL_STMT *stmt, uint32_t cell, size_t len) {
-    struct buf *b = &c->large[cell];
-    b->len = 0;
+/* A cell that did not fit in the bound bytes, fetched again as a whole: a schema_cell's `fetch`. */
+static bool fetch_cell(void *from, uint32_t cell, struct slice to) {
+    struct store_conn *c = from;
     unsigned long got = 0;
     my_bool null = 0;
     MYSQL_BIND bind = {.buffer_type = MYSQL_TYPE_STRING,
-                       .buffer = buf_reserve(b, len),
-                       .buffer_length = len,
+                       .buffer = (void *)(uintptr_t)to.ptr,
+                       .buffer_length = to.len,
                        .length = &got,
                        .is_null = &null};
-    return c->lib->mysql_stmt_fetch_column(stmt, &bind, cell, 0) == 0 && got == len;
+    bool fetched =
+        c->lib->mysql_stmt_fetch_column(c->fetching, &bind, cell, 0) == 0 && got == to.len;
+    c->fetch_failed |= !fetched;
+    return fetched;
 }
 
-static bool read_row(struct store_conn *c, MYSQL_STMT *stmt, const struct schema *schema) {
-    for (uint32_t i = 0; i < schema->cells_count; i++) {
-        const char *ptr = c->bytes[i];
-        size_t len = c->nulls[i] ? 0 : c->lengths[i];
-        if (len > CELL_BYTES) {
-            if (!fetch_large(c, stmt, i, len)) {
-                return false;
-            }
-            ptr = c->large[i].ptr;
-        }
-        c->cells[i] = (struct schema_cell){.text = slice_of(ptr, len),
-                                           .kind = c->nulls[i] ? SCHEMA_NULL : c->kinds[i]};
+static struct schema_cell large_cell(struct store_conn *c, const struct schema *schema,
+                                     uint32_t cell, size_t len) {
+    if (len > KEEP_BYTES_MAX && cell >= schema->keys_count) {
+        return (struct schema_cell){.text = slice_of(NULL, len), .fetch = fetch_cell, .from = c};
     }
-    return true;
+    struct buf *b = &c->large[cell];
+    b->len = 0;
+    char *bytes = buf_reserve(b, len);
+    fetch_cell(c, cell, slice_of(bytes, len));
+    return (struct schema_cell){.text = slice_of(bytes, len)};
+}
+
+static uint64_t row_bytes(const struct store_conn *c, const struct schema *schema) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < schema->cells_count; i++) {
+        bytes += c->nulls[i] ? 0 : c->lengths[i];
+    }
+    return bytes;
+}
+
+static void set_cells(struct store_conn *c, const struct schema *schema) {
+    for (uint32_t i = 0; i < schema->cells_count; i++) {
+        size_t len = c->nulls[i] ? 0 : c->lengths[i];
+        c->cells[i] = len > CELL_BYTES ? large_cell(c, schema, i, len)
+                                       : (struct schema_cell){.text = slice_of(c->bytes[i], len)};
+        c->cells[i].kind = c->nulls[i] ? SCHEMA_NULL : c->kinds[i];
+    }
 }
 
 static enum driver_status read_rows(struct store_conn *c, uint32_t slot,
-                                    const struct schema *schema, driver_row_fn on_row, void *ctx,
+                                    const struct schema *schema, const struct driver_rows *rows,
                                     struct driver_error *error) {
-    MYSQL_STMT *stmt = c->statements[slot];
+    MYSQL_STMT *stmt = c->fetching = c->statements[slot];
+    c->fetch_failed = false;
     for (;;) {
         int rc = c->lib->mysql_stmt_fetch(stmt);
         if (rc == MYSQL_NO_DATA) {
             return DRIVER_OK;
         }
-        if ((rc != 0 && rc != MYSQL_DATA_TRUNCATED) || !read_row(c, stmt, schema)) {
+        if (rc != 0 && rc != MYSQL_DATA_TRUNCATED) {
             return fail_statement(c, slot, error);
         }
-        on_row(ctx, c->cells);
-    }
-}
-
-static void shrink(struct store_conn *c, uint32_t cells_count) {
-    for (uint32_t i = 0; i < cells_count; i++) {
-        if (c->large[i].cap > KEEP_BYTES_MAX) {
-            buf_free(&c->large[i]);
+        if (!rows->announce(rows->ctx, row_bytes(c, schema))) {
+            snprintf(error->text, sizeof error->text, "the row is not wanted any more");
+            return DRIVER_TIMEOUT;
+        }
+        set_cells(c, schema);
+        if (!c->fetch_failed) {
+            rows->row(rows->ctx, c->cells);
+        }
+        if (c->fetch_failed) {
+            return fail_statement(c, slot, error);
         }
     }
 }
 
 static enum driver_status load(struct store_conn *c, const struct schema *schema,
-                               const struct schema_key *keys, uint32_t count, driver_row_fn on_row,
-                               void *ctx, struct driver_error *error) {
+                               const struct schema_key *keys, uint32_t count,
+                               const struct driver_rows *rows, struct driver_error *error) {
     uint32_t padded = sql_padded(count), slot;
     enum driver_status status = prepare(c, schema, padded, &slot, error);
     if (status != DRIVER_OK) {
@@ -348,16 +369,16 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
     if (c->lib->mysql_stmt_bind_result(stmt, c->results) != 0) {
         return fail_statement(c, slot, error);
     }
-    status = read_rows(c, slot, schema, on_row, ctx, error);
+    status = read_rows(c, slot, schema, rows, error);
     if (status == DRIVER_OK && c->lib->mysql_stmt_free_result(stmt) != 0) {
         status = fail_statement(c, slot, error);
     }
-    shrink(c, schema->cells_count);
     return status;
 }
 
 const struct store_driver driver_mysql = {
     .name = "mysql",
+    .row_copies = 0, /* packets have a buffer that the connection keeps */
     .library_open = library_open,
     .library_close = library_close,
     .thread_init = thread_init,

@@ -50,20 +50,43 @@ static struct store_request *pop_head(struct queue *q, struct queue_line *line) 
     return r;
 }
 
+static struct queue_line *older_line(struct queue_line *a, struct queue_line *b) {
+    return !a || b->head->queued_us < a->head->queued_us ? b : a;
+}
+
 static struct queue_line *oldest_line(const struct queue *q) {
     struct queue_line *oldest = NULL;
     for (uint32_t i = 0; i < q->lines_count; i++) {
-        if (!oldest || q->lines[i].head->queued_us < oldest->head->queued_us) {
+        oldest = older_line(oldest, &q->lines[i]);
+    }
+    return oldest;
+}
+
+/* `count`: how many of it may be taken. */
+static struct queue_line *oldest_to_take(const struct queue *q, queue_take_fn take, void *ctx,
+                                         uint32_t *count) {
+    struct queue_line *oldest = NULL;
+    *count = 0;
+    for (uint32_t i = 0; i < q->lines_count; i++) {
+        uint32_t here = take(ctx, q->lines[i].head->map);
+        if (here && older_line(oldest, &q->lines[i]) != oldest) {
             oldest = &q->lines[i];
+            *count = MIN(here, oldest->count);
         }
     }
     return oldest;
 }
 
-struct store_request *queue_pop(struct queue *q, uint32_t max) {
-    struct queue_line *line = oldest_line(q);
+bool queue_fits(const struct queue *q, queue_take_fn take, void *ctx) {
+    uint32_t count;
+    return oldest_to_take(q, take, ctx, &count) != NULL;
+}
+
+struct store_request *queue_pop(struct queue *q, queue_take_fn take, void *ctx) {
+    uint32_t count;
+    struct queue_line *line = oldest_to_take(q, take, ctx, &count);
     struct store_request *list = NULL, **end = &list;
-    for (uint32_t i = line ? MIN(max, line->count) : 0; i > 0; i--) {
+    for (uint32_t i = count; i > 0; i--) {
         *end = pop_head(q, line);
         end = &(*end)->next;
     }

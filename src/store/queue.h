@@ -1,6 +1,7 @@
 #ifndef FOREBAY_STORE_QUEUE_H
 #define FOREBAY_STORE_QUEUE_H
 /* Requests that wait for a worker: a line a mapping, oldest first. The store's lock guards it. */
+#include <stdbool.h>
 #include <stdint.h>
 #include "store/store.h"
 
@@ -18,8 +19,13 @@ struct queue {
 
 void queue_deinit(struct queue *q); /* must be empty */
 void queue_push(struct queue *q, struct store_request *r);
-/* Up to `max` requests of the mapping that has waited longest, in order; NULL when empty. */
-struct store_request *queue_pop(struct queue *q, uint32_t max);
+/* How many requests of the mapping may be taken now, 0 = none. */
+typedef uint32_t (*queue_take_fn)(void *ctx, const struct mapping *m);
+/* Of those mappings that `take` lets be taken: requests of the one that has waited longest, in
+ * order; NULL when there is none. */
+struct store_request *queue_pop(struct queue *q, queue_take_fn take, void *ctx);
+/* Is there one? */
+bool queue_fits(const struct queue *q, queue_take_fn take, void *ctx);
 /* All that were queued before `before_us`, in no order. */
 struct store_request *queue_pop_older(struct queue *q, int64_t before_us);
 /* When the oldest request was queued; INT64_MAX when empty. */

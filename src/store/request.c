@@ -35,6 +35,15 @@ void request_unref(struct store_request *r) {
     }
 }
 
+uint64_t store_request_drop(struct store_request *r) {
+    uint64_t bytes = r->held_bytes;
+    mem_free(r->memory);
+    r->memory = NULL;
+    r->value = (struct store_value){0};
+    r->held_bytes = 0;
+    return bytes;
+}
+
 void store_request_destroy(struct store_request *r) {
     if (r) {
         mem_free(r->memory);

@@ -44,6 +44,10 @@ enum schema_cell_kind { SCHEMA_NULL, SCHEMA_NUMBER, SCHEMA_TEXT, SCHEMA_BINARY, 
 struct schema_cell {
     struct slice text; /* empty when NULL */
     enum schema_cell_kind kind;
+    /* Not NULL: a large cell, not a key column's. text has a length and no bytes: these are written
+     * where they are wanted. False: it can't be read. */
+    bool (*fetch)(void *from, uint32_t cell, struct slice to);
+    void *from;
 };
 
 /* A column of the mapping's form. */

@@ -368,9 +368,10 @@ static enum schema_cell_kind cell_kind(const struct schema *schema, uint32_t cel
 }
 
 static int run(struct store_conn *c, const struct schema *schema, sqlite3_stmt *stmt,
-               driver_row_fn on_row, void *ctx) {
+               const struct driver_rows *rows) {
     int rc;
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        uint64_t bytes = 0;
         for (uint32_t i = 0; i < schema->cells_count; i++) {
             int type = sqlite3_column_type(stmt, (int)i);
             const void *ptr = type == SQLITE_BLOB ? sqlite3_column_blob(stmt, (int)i)
@@ -381,8 +382,12 @@ static int run(struct store_conn *c, const struct schema *schema, sqlite3_stmt *
             }
             c->cells[i] = (struct schema_cell){.text = slice_of(ptr ? ptr : "", len),
                                                .kind = cell_kind(schema, i, type)};
+            bytes += len;
         }
-        on_row(ctx, c->cells);
+        if (!rows->announce(rows->ctx, bytes)) {
+            return SQLITE_INTERRUPT;
+        }
+        rows->row(rows->ctx, c->cells);
     }
     return rc;
 }
@@ -394,8 +399,8 @@ static bool file_replaced(const struct store_conn *c) {
 }
 
 static enum driver_status load(struct store_conn *c, const struct schema *schema,
-                               const struct schema_key *keys, uint32_t count, driver_row_fn on_row,
-                               void *ctx, struct driver_error *error) {
+                               const struct schema_key *keys, uint32_t count,
+                               const struct driver_rows *rows, struct driver_error *error) {
     if (file_replaced(c)) {
         snprintf(error->text, sizeof error->text, "the database file was replaced or removed");
         return DRIVER_DOWN;
@@ -407,7 +412,7 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
         rc = bind_key(stmt, schema, &keys[MIN(i, count - 1)], (int)(i * schema->keys_count) + 1);
     }
     if (rc == SQLITE_OK) {
-        rc = run(c, schema, stmt, on_row, ctx);
+        rc = run(c, schema, stmt, rows);
     }
     if (rc == SQLITE_DONE) {
         sqlite3_reset(stmt);
@@ -427,6 +432,7 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
 
 const struct store_driver driver_sqlite = {
     .name = "sqlite",
+    .row_copies = 1,
     .library_open = library_open,
     .library_close = library_close,
     .thread_init = thread_nothing,

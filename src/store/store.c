@@ -8,6 +8,7 @@
 #include "store/store.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include "base/clock.h"
 #include "base/mem.h"
@@ -87,6 +88,7 @@ struct store *store_create(const struct store_params *params, store_complete_fn 
     pthread_cond_init(&s->watch, &monotonic);
     pthread_cond_init(&s->checked, &monotonic);
     pthread_condattr_destroy(&monotonic);
+    quota_init(&s->quota);
     start_threads(s);
     return s;
 }
@@ -109,6 +111,7 @@ static void stop_all(struct store *s) {
     }
     pthread_cond_broadcast(&s->work);
     pthread_cond_broadcast(&s->watch);
+    quota_wake(s);
     store_unlock(s);
     aftermath_tell(&a, s);
 }
@@ -127,6 +130,7 @@ void store_destroy(struct store *s) {
     pthread_cond_destroy(&s->work);
     pthread_cond_destroy(&s->watch);
     pthread_cond_destroy(&s->checked);
+    quota_deinit(&s->quota);
     breaker_deinit(&s->breaker);
     queue_deinit(&s->queue);
     explicit_bzero(&s->url, sizeof s->url);
@@ -177,10 +181,22 @@ void store_load(struct store *s, struct store_request *list) {
     aftermath_tell(&a, s);
 }
 
+void store_release(struct store *s, uint64_t bytes) {
+    quota_release(s, bytes);
+}
+
+void store_set_loads_bytes_max(struct store *s, uint64_t bytes) {
+    quota_set_max(s, bytes);
+}
+
 void store_stats_read(struct store *s, struct store_stats *out) {
     store_lock(s);
     *out = s->stats;
     out->queued = s->queue.count;
+    out->loads_bytes = quota_held(s);
+    out->loads_bytes_max = s->quota.max_bytes;
+    out->room_idle = s->quota.idle;
+    out->room_waiting = atomic_load(&s->quota.waiting) - s->quota.idle;
     out->breaker_open = s->breaker.state != BREAKER_CLOSED;
     if (out->breaker_open) {
         out->health = STORE_HEALTH_DOWN;

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/assert.h"
 #include "base/slice.h"
 #include "store/mapping.h"
 
@@ -46,6 +47,8 @@ struct store_value {
     uint32_t pairs_count;  /* pairs, so 2x slices */
 };
 
+struct store;
+
 /* One row to be read. The caller allocates it (store_request_create), keeps it alive until it is
  * completed, then destroys it. */
 struct store_request {
@@ -58,6 +61,7 @@ struct store_request {
     struct store_value value;
     char error[STORE_ERROR_CHARS_MAX]; /* zero-terminated; "" when there is nothing to say */
     void *memory;               /* what value points into; freed with the request */
+    uint64_t held_bytes;        /* of it, until it is dropped */
     /* The store's own: a worker that hangs still reads `values` after the request was completed. */
     _Atomic uint32_t refs;
 };
@@ -66,13 +70,22 @@ struct store_request {
 struct store_request *store_request_create(struct mapping *map, const struct slice *values,
                                            void *owner);
 void store_request_destroy(struct store_request *r); /* takes NULL */
+/* Frees the value of a completed request, as soon as it was used. Returns how many bytes the store
+ * is to be told of by store_release: they are room for other loads then. 0 when called again. */
+uint64_t store_request_drop(struct store_request *r) MUST_USE;
+
+/* The memory that rows on their way may take, what reading them takes included; 0 = no bound, as at
+ * first. Loads wait while it is used up, and time out as others do; one row at a time is read
+ * whatever its size. Any thread. */
+void store_set_loads_bytes_max(struct store *s, uint64_t bytes);
+/* Values that took so many bytes, of any number of requests, were dropped. Soon: loads may wait for
+ * it. Any thread, while the store lives. */
+void store_release(struct store *s, uint64_t bytes);
 
 /* Called on a thread of the store (a worker, or the watchdog for what timed out), or on the
  * caller's own within store_load and store_destroy, with a list of completed requests; they are
  * the callee's again. Several threads may call at once. Must not block. */
 typedef void (*store_complete_fn)(void *ctx, struct store_request *list);
-
-struct store;
 
 /* Parses the URL, loads what its driver needs and starts the workers; does not need the database to
  * be reachable. NULL with the reason in `why`. */
@@ -100,6 +113,8 @@ enum store_health { STORE_HEALTH_UNKNOWN, STORE_HEALTH_UP, STORE_HEALTH_DOWN };
 struct store_stats {
     uint64_t loads, rows, absent, batches, errors, timeouts, connects, reconnects, breaker_opened;
     uint64_t queued, busy_workers, workers;
+    uint64_t room_waiting, room_idle; /* workers that wait for room: within a query, before one */
+    uint64_t loads_bytes, loads_bytes_max; /* held by rows on their way; the bound, 0 = none */
     bool breaker_open;
     enum store_health health;
     uint64_t latency[STORE_LATENCY_BUCKETS];

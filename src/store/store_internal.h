@@ -7,6 +7,8 @@
  *                          |                        |
  *                          +---- watchdog: what waited or ran too long gets STORE_TIMEOUT
  *
+ * Rows are completed as they come, not at the query's end, when they are large (quota.h).
+ *
  * 1. One lock, `mutex`, guards everything in struct store and what struct worker marks so. It is
  *    never held over a call of the driver (but `interrupt`), of `complete` or of the log.
  * 2. A request is completed by whoever takes it out of the queue or out of worker.requests under
@@ -18,10 +20,12 @@
 #include "store/breaker.h"
 #include "store/driver.h"
 #include "store/queue.h"
+#include "store/quota.h"
 #include "store/store.h"
 #include "store/url.h"
 
 #define STORE_TIMEOUT_TEXT "the database did not answer in time"
+#define STORE_ROOM_TEXT "there was no room for the row in time"
 
 struct check;
 struct worker;
@@ -47,6 +51,7 @@ struct store {
     struct queue queue;
     struct check *checks; /* that wait for a worker, oldest first */
     uint32_t checks_count;
+    struct quota quota;
     struct breaker breaker;
     struct store_stats stats;
 };

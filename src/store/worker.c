@@ -1,4 +1,5 @@
-/* A worker's thread: takes what waits, has worker_call.c ask the database, hands out what came.
+/* A worker's thread: takes what waits, has worker_call.c ask the database, hands out what came,
+ * large rows as they come.
  *
  * 1. A worker reads the values of its batch only, of requests that it holds a count of: they may be
  *    completed and destroyed meanwhile. Completed by it are those still in `requests`.
@@ -36,6 +37,9 @@ void worker_abandon(struct worker *w) {
     w->abandoned = true;
     if (w->shown) {
         w->store->driver->interrupt(w->shown);
+    }
+    if (w->waits) {
+        quota_wake(w->store);
     }
 }
 
@@ -90,6 +94,7 @@ static void note_result(struct worker *w, enum driver_status status, const char 
 
 static void take_requests(struct worker *w, struct store_request *list) {
     batch_reset(w->batch, list->map);
+    w->batch->share_bytes = quota_share(w->store);
     for (struct store_request *r = list, *next; r; r = next) {
         next = r->next;
         request_ref(r);
@@ -98,23 +103,49 @@ static void take_requests(struct worker *w, struct store_request *list) {
     }
 }
 
-static void give_requests(struct worker *w, struct aftermath *a) {
+/* Under the lock: completes all requests, or those alone whose row is there. */
+static void give_requests(struct worker *w, bool all, struct aftermath *a) {
+    uint64_t bytes = 0;
     for (uint32_t i = w->count; i > 0; i--) {
+        const struct batch_outcome *o = &w->batch->outcomes[i - 1];
+        if (o->given || (!all && o->status != STORE_ROW)) {
+            continue;
+        }
         struct store_request *r = w->requests[i - 1];
-        struct batch_outcome *o = &w->batch->outcomes[i - 1];
+        w->requests[i - 1] = NULL;
+        batch_give(w->batch, i - 1, r);
         if (!r) {
             continue;
         }
-        r->status = o->status;
-        r->value = o->value;
-        r->memory = o->memory;
-        memcpy(r->error, o->error, sizeof r->error);
-        o->memory = NULL;
+        bytes += r->held_bytes;
         if (r->status == STORE_REJECT) {
             aftermath_note_error(w->store, r->error);
         }
         aftermath_add(a, w->store, r);
     }
+    quota_add_given(w->store, bytes);
+}
+
+/* A batch's `give`. */
+static void give_rows(void *owner) {
+    struct worker *w = owner;
+    struct aftermath a = {0};
+    store_lock(w->store);
+    give_requests(w, false, &a);
+    store_unlock(w->store);
+    aftermath_tell(&a, w->store);
+}
+
+/* A batch's `make_room`. */
+static bool make_room(void *owner, uint64_t row_bytes) {
+    struct worker *w = owner;
+    if (w->batch->built_bytes) {
+        give_rows(w);
+    }
+    store_lock(w->store);
+    bool goes_on = quota_wait(w, row_bytes);
+    store_unlock(w->store);
+    return goes_on;
 }
 
 static void release_requests(struct worker *w) {
@@ -125,19 +156,20 @@ static void release_requests(struct worker *w) {
 }
 
 /* Takes the lock held, gives it back held. */
-static void work_on_requests(struct worker *w) {
+static void work_on_requests(struct worker *w, struct store_request *list) {
     struct store *s = w->store;
     struct driver_error error = {""};
     struct aftermath a = {0};
-    struct store_request *list = queue_pop(&s->queue, STORE_BATCH_KEYS_MAX);
     begin_busy(w, list->map);
+    quota_enter(w, list->map);
     take_requests(w, list);
     store_unlock(s);
 
     enum driver_status status = worker_call_load(w, &error);
 
     store_lock(s);
-    give_requests(w, &a);
+    give_requests(w, true, &a);
+    quota_leave(w, status == DRIVER_OK, w->batch->largest_bytes);
     for (uint32_t i = 0; i < w->batch->queries; i++) {
         s->stats.latency[latency_bucket(w->batch->queries_us[i])]++;
     }
@@ -182,10 +214,13 @@ static void *worker_main(void *arg) {
     s->driver->thread_init(s->library);
     store_lock(s);
     while (!s->stopping) {
+        struct store_request *list = NULL;
         if (s->checks) {
             work_on_check(w);
+        } else if ((list = queue_pop(&s->queue, quota_keys, s)) != NULL) {
+            work_on_requests(w, list);
         } else if (s->queue.count) {
-            work_on_requests(w);
+            quota_wait_idle(s);
         } else {
             pthread_cond_wait(&s->work, &s->mutex);
         }
@@ -201,6 +236,9 @@ struct worker *worker_create(struct store *s) {
     struct worker *w = mem_zalloc(sizeof *w);
     w->store = s;
     w->batch = mem_zalloc(sizeof *w->batch);
+    w->batch->make_room = make_room;
+    w->batch->give = give_rows;
+    w->batch->owner = w;
     int rc = pthread_create(&w->thread, NULL, worker_main, w);
     ASSERT(rc == 0);
     return w;

@@ -6,7 +6,9 @@
  * 1. `shown` is the connection while another thread may interrupt it: it is taken back under the
  *    store's lock before the connection is closed.
  * 2. A worker whose call took too long is `abandoned`: its requests are gone, its connection is
- *    closed as soon as the call returns. */
+ *    closed as soon as the call returns.
+ * 3. While a worker `waits` for room within a call, the call's time stands still: `started_us`
+ *    moves. */
 #include "store/aftermath.h"
 #include "store/batch.h"
 #include "store/store_internal.h"
@@ -22,6 +24,8 @@ struct worker {
     /* Guarded by the store's lock. */
     struct store_conn *shown;
     bool busy, abandoned;
+    bool waits; /* for room: quota.c */
+    uint64_t reserved_bytes;
     int64_t started_us;
     struct mapping *map; /* a reference, while busy */
     uint32_t count;

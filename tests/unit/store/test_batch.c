@@ -4,18 +4,19 @@
 
 enum { POISON = 1000 };
 
-static uint32_t queries;
-static bool lose_connection;
+static uint32_t queries, asked;
+static bool lose_connection, poison_at_the_end;
 
 static enum driver_status fake_load(struct store_conn *c, const struct schema *schema,
                                     const struct schema_key *keys, uint32_t count,
-                                    driver_row_fn on_row, void *ctx, struct driver_error *error) {
+                                    const struct driver_rows *rows, struct driver_error *error) {
     queries++;
+    asked += count;
     for (uint32_t i = 0; i < count; i++) {
         int64_t number = (int64_t)keys[i].v[0].number;
-        struct schema_cell cells[2] = {{keys[i].v[0].text, SCHEMA_NUMBER},
-                                       {keys[i].v[0].text, SCHEMA_TEXT}};
-        if (number >= POISON) {
+        struct schema_cell cells[2] = {{.text = keys[i].v[0].text, .kind = SCHEMA_NUMBER},
+                                       {.text = keys[i].v[0].text, .kind = SCHEMA_TEXT}};
+        if (number >= POISON && !poison_at_the_end) {
             snprintf(error->text, sizeof error->text, "1267 poison");
             return DRIVER_REJECT_DATA;
         }
@@ -24,10 +25,17 @@ static enum driver_status fake_load(struct store_conn *c, const struct schema *s
             return DRIVER_DOWN;
         }
         if (number % 2) {
-            on_row(ctx, cells);
+            assert_true(rows->announce(rows->ctx, keys[i].v[0].text.len));
+            rows->row(rows->ctx, cells);
         }
         cells[0].text = SLICE("77777"); /* rows that nobody asked for */
-        on_row(ctx, cells);
+        rows->row(rows->ctx, cells);
+    }
+    for (uint32_t i = 0; poison_at_the_end && i < count; i++) {
+        if ((int64_t)keys[i].v[0].number >= POISON) {
+            snprintf(error->text, sizeof error->text, "1267 poison");
+            return DRIVER_REJECT_DATA;
+        }
     }
     return DRIVER_OK;
 }
@@ -131,10 +139,91 @@ static void test_duplicates_and_refused_keys(void **state) {
     mapping_unref(m);
 }
 
+/* What a worker does, for requests that are only counted. */
+static uint32_t given[STORE_BATCH_KEYS_MAX], gives;
+
+static void give_rows(void *owner) {
+    struct batch *b = owner;
+    gives++;
+    for (uint32_t i = 0; i < b->count; i++) {
+        struct batch_outcome *o = &b->outcomes[i];
+        if (o->status == STORE_ROW && !o->given) {
+            struct store_request r = {0};
+            batch_give(b, i, i % 4 == 1 ? &r : NULL); /* half of them were timed out */
+            assert_true(r.memory ? r.held_bytes > 0 && slice_eq(r.value.string, values[i])
+                                 : i % 4 != 1);
+            mem_free(r.memory);
+            given[i]++;
+        }
+    }
+    assert_int_equal(b->built_bytes, 0);
+}
+
+static bool make_room(void *owner, uint64_t row_bytes) {
+    give_rows(owner);
+    return true;
+}
+
+static void expect_each_given_once(uint32_t count) {
+    give_rows(&batch);
+    for (uint32_t i = 0; i < count; i++) {
+        assert_int_equal(given[i], i % 2);
+    }
+}
+
+/* Rows go as they come; a try that fails afterwards takes none back and asks for none again, and a
+ * query that is run again in halves gives none twice. */
+static void test_given_early(void **state) {
+    struct mapping *m = fixture_map("m m:{id} table=t as=string:v");
+    struct schema *s = make_schema(m);
+    struct driver_error error;
+    fill(m, s, 0, 64);
+    batch.make_room = make_room;
+    batch.give = give_rows;
+    batch.owner = &batch;
+    batch.share_bytes = 4;
+    asked = gives = 0;
+    poison_at_the_end = true;
+    strcpy(text[62], "1062"); /* fails with all that is asked together with it */
+    values[62] = slice_str(text[62]);
+    batch_encode(&batch, s);
+    assert_int_equal(batch_load(&batch, &fake, NULL, &error), DRIVER_OK);
+    poison_at_the_end = false;
+    assert_true(queries > 3 && gives > 3);
+    assert_int_equal(batch.outcomes[62].status, STORE_REJECT);
+    expect_each_given_once(64);
+    batch_clear(&batch);
+
+    memset(given, 0, sizeof given);
+    fill(m, s, 0, 64);
+    batch.share_bytes = 4;
+    asked = 0;
+    assert_int_equal(batch_load(&batch, &fake, NULL, &error), DRIVER_OK);
+    uint32_t gone = 0;
+    for (uint32_t i = 0; i < 64; i++) {
+        gone += given[i];
+    }
+    assert_true(gone > 16);
+    batch_encode(&batch, s); /* another try, on a new connection say */
+    assert_int_equal(batch.asked_count, 64 - gone);
+    assert_int_equal(batch_load(&batch, &fake, NULL, &error), DRIVER_OK);
+    assert_int_equal(asked, 64 + 64 - gone);
+    batch_fail(&batch, STORE_DOWN, "lost");
+    for (uint32_t i = 0; i < 64; i++) {
+        assert_true(given[i] ? batch.outcomes[i].status == STORE_ROW
+                             : batch.outcomes[i].status == STORE_DOWN);
+    }
+    assert_int_equal(batch.built_bytes, 0);
+    batch_clear(&batch);
+    schema_unref(s);
+    mapping_unref(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_halving),
         cmocka_unit_test(test_duplicates_and_refused_keys),
+        cmocka_unit_test(test_given_early),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

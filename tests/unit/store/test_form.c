@@ -88,10 +88,46 @@ static void test_embedded_json(void **state) {
     mem_free(memory);
 }
 
+static bool fetch_fails;
+
+static bool fetch(void *from, uint32_t cell, struct slice to) {
+    assert_ptr_equal(from, &fetch_fails);
+    assert_int_equal(cell, 1);
+    memset((char *)(uintptr_t)to.ptr, 'x', to.len);
+    return !fetch_fails;
+}
+
+static void expect_fetched(enum mapping_form form, const char *want) {
+    struct schema_column columns[2] = {{.name = "a", .kind = SCHEMA_TEXT, .cell = 1},
+                                       {.name = "b", .kind = SCHEMA_TEXT, .cell = 0}};
+    struct schema s = {.columns = columns, .columns_count = form == MAPPING_STRING ? 1 : 2};
+    struct schema_cell cells[2] = {
+        {.text = SLICE("1"), .kind = SCHEMA_TEXT},
+        {.text = slice_of(NULL, 3), .kind = SCHEMA_TEXT, .fetch = fetch, .from = &fetch_fails}};
+    struct store_request r = {.status = STORE_ROW};
+    for (int fails = 0; fails < 2; fails++) {
+        fetch_fails = fails;
+        assert_int_equal(form_build(&s, form, cells, &r.value, &r.memory), !fails);
+        if (!fails) {
+            assert_string_equal(fixture_text(&r), want);
+            mem_free(r.memory);
+        }
+        assert_true(!fails || r.memory == NULL);
+    }
+}
+
+/* Cells that are not there yet are fetched to where they go. */
+static void test_large_cells(void **state) {
+    expect_fetched(MAPPING_STRING, "xxx");
+    expect_fetched(MAPPING_HASH, "a=xxx b=1");
+    expect_fetched(MAPPING_JSON, "{\"a\":\"xxx\",\"b\":\"1\"}");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_json),
         cmocka_unit_test(test_embedded_json),
+        cmocka_unit_test(test_large_cells),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
