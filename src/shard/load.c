@@ -9,7 +9,9 @@
  *    generation are what they were when the load was asked for (docs/store.md, Consistency); it
  *    then only answers those who asked.
  * 2. Who asks after the fence moved does not join: a new load takes the old one's place in the map.
- * 3. The result is written before the waiters are told and never changes after. */
+ * 3. The result is written before the waiters are told and never changes after.
+ * 4. Rows on their way are bounded by the store (store/quota.c), until their entry is made; what
+ *    waiting sessions keep of them, by park.c. */
 #include "shard/session.h"
 
 #include "base/mem.h"
@@ -103,8 +105,26 @@ enum load_outcome load_join(struct shard *sh, struct session *s, const struct ro
     return LOAD_WAITING;
 }
 
+void load_share_changed(struct shard_group *g, const struct settings *settings) {
+    uint64_t max = settings->keyspace.maxmemory_bytes;
+    if (g->store) {
+        store_set_loads_bytes_max(g->store,
+                                  max ? MAX(max / LOADS_DIVISOR, (uint64_t)LOADS_BYTES_MIN) : 0);
+    }
+}
+
+static void release(struct shard *sh) {
+    if (sh->group->store) { /* else nobody waits any more */
+        store_release(sh->group->store, sh->released_bytes);
+    }
+    sh->released_bytes = 0;
+}
+
 void load_submit(struct shard *sh) {
     struct store_request *list = sh->loads_head;
+    if (sh->released_bytes) {
+        release(sh);
+    }
     if (!list) {
         return;
     }
@@ -199,10 +219,22 @@ static bool token_holds(const struct partition *p, const struct load *l) {
            atomic_load(&l->map->generation) == l->generation;
 }
 
-/* Past maxmemory with nothing to evict a row is answered, not kept. Before the lock is taken. */
-static bool has_room(struct shard *sh) {
-    return !sh->env.settings->keyspace.maxmemory_bytes ||
-           keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, 1);
+/* The row as an entry; what the request held of it is free then. Past maxmemory with nothing to
+ * evict there is no `room`: a row is answered, not stored. Before the lock is taken. */
+static struct entry *take_row(struct shard *sh, struct load *l, bool *room) {
+    struct store_request *r = l->request;
+    if (r->held_bytes >= LARGE_ROW_BYTES) {
+        room_now(sh, r->held_bytes);
+    }
+    *room = !sh->env.settings->keyspace.maxmemory_bytes ||
+            keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, 1);
+    l->row_bytes = r->held_bytes;
+    struct entry *e = entry_of_row(sh, l);
+    sh->released_bytes += store_request_drop(r);
+    if (sh->released_bytes >= RELEASE_BYTES) {
+        release(sh);
+    }
+    return e;
 }
 
 /* Under the lock: stores the row's entry `e`, or keeps it for the waiters. */
@@ -230,15 +262,15 @@ void load_complete(struct shard *sh, struct load *l) {
     struct partition *p = keyspace_partition(sh->env.ks, l->key.hash);
     enum store_status status = l->request->status;
     bool answered = status == STORE_ROW || status == STORE_ABSENT;
+    bool room = false;
     struct entry *e = NULL;
     if (answered) {
         l->state = status == STORE_ROW ? ROW_LOADED : ROW_ABSENT;
-        e = entry_of_row(sh, l);
+        e = take_row(sh, l, &room);
     } else {
         set_error(l);
         stat_add(&sh->stats.row_errors, 1);
     }
-    bool room = has_room(sh);
     lock_take(&p->lock);
     if (answered) {
         fill(sh, p, l, e, room);

@@ -63,6 +63,7 @@ static void release_retired(struct shard *sh) {
 
 void shards_publish(struct shard_group *g, struct env *env, struct settings *settings) {
     struct shard *self = env ? CONTAINER_OF(env, struct shard, env) : NULL;
+    load_share_changed(g, settings);
     for (uint32_t i = 0; i < g->params.count; i++) {
         struct shard *sh = g->shards[i];
         if (sh == self) {
@@ -424,6 +425,7 @@ struct shard_group *shards_create(const struct shards_params *params) {
 
 void shards_set_store(struct shard_group *g, struct store *store) {
     g->store = store;
+    load_share_changed(g, g->params.settings);
 }
 
 bool shards_start(struct shard_group *g, char *why, size_t why_len) {
@@ -458,6 +460,7 @@ void shards_stop(struct shard_group *g, int64_t grace_ms) {
         pthread_join(g->shards[i]->thread, NULL);
     }
     g->shards_running = 0;
+    g->store = NULL; /* may be destroyed now */
 }
 
 /* Messages nobody will take any more: loads that came back, settings, connections. */
@@ -534,6 +537,10 @@ double shards_ticks_per_us(const struct shard_group *g) {
 
 uint64_t shards_clients_bytes(const struct shard_group *g) {
     return atomic_load_explicit(&g->clients_bytes, memory_order_relaxed);
+}
+
+uint64_t shards_kept_bytes(const struct shard_group *g) {
+    return atomic_load_explicit(&g->kept_bytes, memory_order_relaxed);
 }
 
 uint64_t shards_in_progress(const struct shard_group *g) {

@@ -7,12 +7,18 @@
  * never extended later: a command that came in after a row was asked for must not be answered from
  * it, as the table, and then the cache, may have been told otherwise in between.
  *
+ * Rows that are not in the table (no room there, or pushed out again and again) are kept by those
+ * that wait for them, within a share of maxmemory: beyond it a session that waits for more fails.
+ * The row that a command waits for last is never refused.
+ *
  * 1. A session is on at most one queue (runnable, paused), told by its state.
  * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by
  *    id, its row by the load's address. */
 #include "shard/session.h"
 
 #include "base/mem.h"
+
+#define TOO_MUCH_TEXT "STOREBUSY the rows that commands wait for take too much memory"
 
 static void on_row_timeout(struct timer *t, void *arg);
 static void on_sleep_over(struct timer *t, void *arg);
@@ -54,18 +60,35 @@ static void free_row(struct hmap_node *node, void *arg) {
     mem_free(r);
 }
 
+static void forget_kept(struct session *s, uint64_t bytes) {
+    atomic_fetch_sub_explicit(&s->shard->group->kept_bytes, bytes, memory_order_relaxed);
+    s->kept_bytes -= bytes;
+}
+
 static void forget_rows(struct session *s) {
     hmap_visit(&s->rows.map, free_row, NULL);
     hmap_free(&s->rows.map);
     s->rows = (struct rows){0};
     s->client.rows = NULL;
     s->window = s->rows_needed = 0;
+    s->asked_bytes = 0;
+    if (s->kept_bytes) {
+        forget_kept(s, s->kept_bytes);
+    }
+}
+
+/* Large rows are asked for some at a time: more would push one another out of the cache before the
+ * command has run. One row is always asked for. */
+static bool may_ask(const struct session *s, uint64_t bytes) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes / ASKED_DIVISOR;
+    return max == 0 || s->asked_bytes == 0 || s->asked_bytes + bytes <= max;
 }
 
 /* Asks for the rows of env->misses. A row that the command needs (not only one behind it) is
- * counted in rows_needed. */
-static void ask_for_misses(struct session *s, bool needed) {
+ * counted in rows_needed. False: not for all of them. */
+static bool ask_for_misses(struct session *s, bool needed) {
     struct env *env = &s->shard->env;
+    bool all = true;
     for (uint32_t i = 0; i < env->misses_count; i++) {
         const struct row_miss *miss = &env->misses[i];
         struct row *known = rows_find(&s->rows, &miss->key);
@@ -76,20 +99,30 @@ static void ask_for_misses(struct session *s, bool needed) {
             }
             continue;
         }
+        uint64_t bytes = mapping_row_bytes(miss->map);
+        if (!may_ask(s, bytes)) {
+            all = false;
+            continue;
+        }
         struct load *l;
         bool keep = s->load_attempts >= LOAD_ATTEMPTS_MAX;
         if (load_join(s->shard, s, miss, keep, &l) == LOAD_WAITING) {
             add_row(s, l, needed);
+            s->asked_bytes += bytes;
         }
     }
     env->misses_count = 0;
     s->client.rows = s->rows.map.count ? &s->rows : NULL;
+    return all;
 }
 
 void park_on_misses(struct session *s, struct cmd *c) {
-    s->load_attempts++;
-    ask_for_misses(s, true);
-    s->looks_ahead = s->window == 0;
+    uint32_t misses = s->shard->env.misses_count;
+    s->load_attempts += misses >= s->misses_before;
+    s->misses_before = misses;
+    s->asked_bytes = 0;
+    bool all = ask_for_misses(s, true);
+    s->looks_ahead = all && s->window == 0;
     s->window = MAX(s->window, 1);
     set_parked(s, SESSION_WAITS_ROWS);
     if (s->rows_needed == 0) { /* all of them arrived in the meantime */
@@ -108,63 +141,102 @@ void park_look_ahead(struct session *s, struct cmd *c) {
     }
     s->window++;
     dispatch_expect_rows(c);
-    ask_for_misses(s, false);
+    s->looks_ahead = ask_for_misses(s, false);
 }
 
-/* The row's outcome for this session; one that went into the table needs no record. */
-static void settle_row(struct session *s, struct row *r, const struct load *l) {
+/* Counts a row that the session keeps. False: they are too much, by then. */
+static bool keep_row(struct session *s, uint64_t bytes) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes / KEPT_DIVISOR;
+    uint64_t others =
+        atomic_fetch_add_explicit(&s->shard->group->kept_bytes, bytes, memory_order_relaxed);
+    s->kept_bytes += bytes;
+    return max == 0 || others == 0 || others + bytes <= max;
+}
+
+/* The row's outcome for this session; one that went into the table needs no record, and one that
+ * was asked for ahead and does not fit gets none. False: what is kept is too much. */
+static bool settle_row(struct session *s, struct row *r, const struct load *l) {
+    bool fits = !l->entry || keep_row(s, l->row_bytes), ahead = !r->needed;
     s->rows.pending--;
     if (r->needed) {
         r->needed = false;
         s->rows_needed--;
+        s->needed_bytes += l->row_bytes;
     }
     r->state = l->state;
     r->entry = l->entry;
     r->error = l->error;
-    if (l->state == ROW_LOADED && !l->entry) {
-        stat_add(&s->shard->stats.row_waited, 1);
+    if (l->state == ROW_LOADED && (!l->entry || (ahead && !fits))) {
+        if (l->entry) {
+            forget_kept(s, l->row_bytes);
+        } else {
+            stat_add(&s->shard->stats.row_waited, 1);
+        }
         hmap_remove(&s->rows.map, &r->node);
         free_row(&r->node, NULL);
+        return true;
+    }
+    return fits;
+}
+
+/* Its rows can't all be in the cache, so the command need not wait for the others. */
+static bool needs_too_much(const struct session *s) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes;
+    return max && s->needed_bytes > max / 100 * NEEDED_PERCENT;
+}
+
+struct failing {
+    struct session *s;
+    bool all;          /* those behind the waiting command too */
+    const char *error; /* static */
+};
+
+static void fail_row(struct hmap_node *node, void *arg) {
+    struct row *r = CONTAINER_OF(node, struct row, node);
+    struct failing *f = arg;
+    if (r->state == ROW_PENDING && (f->all || r->needed)) {
+        f->s->rows_needed -= r->needed;
+        f->s->rows.pending--;
+        r->needed = false;
+        r->state = ROW_FAILED;
+        r->error = f->error;
     }
 }
 
+static void fail_rows(struct session *s, bool all, const char *error) {
+    struct failing f = {s, all, error};
+    hmap_visit(&s->rows.map, fail_row, &f);
+    ASSERT(s->rows_needed == 0);
+}
+
 void park_load_done(struct session *s, struct load *l) {
+    bool fits = true;
     HMAP_FOR_EACH_HASH(node, &s->rows.map, l->key.hash) {
         struct row *r = CONTAINER_OF(node, struct row, node);
         if (r->owner == l && r->state == ROW_PENDING) {
-            settle_row(s, r, l);
+            fits = settle_row(s, r, l);
             break;
         }
+    }
+    if (s->rows_needed && (!fits || needs_too_much(s))) {
+        fail_rows(s, false, TOO_MUCH_TEXT);
     }
     if (s->state == SESSION_WAITS_ROWS && s->rows_needed == 0) {
         park_wake(s);
     }
 }
 
-static void time_row_out(struct hmap_node *node, void *arg) {
-    struct row *r = CONTAINER_OF(node, struct row, node);
-    struct session *s = arg;
-    if (r->state == ROW_PENDING) {
-        s->rows_needed -= r->needed;
-        s->rows.pending--;
-        r->needed = false;
-        r->state = ROW_FAILED;
-        r->error = "STORETIMEOUT the database did not answer in time";
-    }
-}
-
-/* Those behind the waiting command were asked for with it or before: their time is up as well. */
 static void on_row_timeout(struct timer *t, void *arg) {
     struct session *s = CONTAINER_OF(t, struct session, timer);
     (void)arg;
-    hmap_visit(&s->rows.map, time_row_out, s);
-    ASSERT(s->rows_needed == 0);
+    fail_rows(s, true, "STORETIMEOUT the database did not answer in time");
     stat_add(&s->shard->stats.row_timeouts, 1);
     park_wake(s);
 }
 
 void park_command_done(struct session *s) {
-    s->load_attempts = 0;
+    s->load_attempts = s->misses_before = 0;
+    s->needed_bytes = 0;
     if (s->window && --s->window == 0) {
         forget_rows(s);
     }

@@ -26,6 +26,14 @@ enum {
     EVICT_A_ROUND_MAX = 64,
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
+    /* Rows' shares of maxmemory: */
+    LOADS_DIVISOR = 16,             /* on their way; at least LOADS_BYTES_MIN */
+    LOADS_BYTES_MIN = 256 << 10,
+    ASKED_DIVISOR = 8,              /* asked for at a time by a session, as far as is known */
+    KEPT_DIVISOR = 8,               /* kept to themselves by all sessions that wait for more */
+    NEEDED_PERCENT = 75,            /* that one command may need */
+    LARGE_ROW_BYTES = 64 << 10,     /* keys make room for it before it is copied */
+    RELEASE_BYTES = 16 << 10,       /* of rows done with, that the store is told of at once */
 };
 
 #define CRON_PERIOD_US (100 * 1000)
@@ -57,8 +65,12 @@ struct session {
     bool eof;                 /* the peer closed its side */
     uint32_t window;          /* requests its rows were asked for: from the present one on */
     bool looks_ahead;         /* those behind the present one may still join the window */
-    uint32_t load_attempts;   /* runs of the present command that ended in CMD_MISS */
+    uint32_t load_attempts;   /* runs of the present command that missed no less than before */
+    uint32_t misses_before;   /* by its last run */
     uint32_t rows_needed;     /* pending rows the present command waits for */
+    uint64_t asked_bytes;     /* expected of the rows that were asked for since it parked */
+    uint64_t needed_bytes;    /* of the rows that the present command waited for */
+    uint64_t kept_bytes;      /* of rows that are not in the table; in group->kept_bytes */
     struct rows rows;
     struct timer timer;       /* row timeout, CMD_SLEEP */
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
@@ -111,6 +123,7 @@ struct load {
     struct load_waiter *waiters;
     struct store_request *request;
     enum row_state state;      /* ROW_PENDING until complete */
+    uint64_t row_bytes;        /* of the row's value */
     struct entry *entry;       /* ROW_LOADED and not (only) in the table */
     char *error;               /* ROW_FAILED */
 };
@@ -143,6 +156,7 @@ struct shard {
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
+    uint64_t released_bytes;   /* of rows done with, that the store is to be told of */
     const struct settings **retired; /* replaced during this batch, released after it */
     uint32_t retired_count, retired_cap;
     struct maintenance maintenance;
@@ -168,6 +182,7 @@ struct shard_group {
     _Atomic uint32_t connections[SHARDS_MAX]; /* counted from the decision where one goes */
     _Atomic uint32_t connections_total;
     _Atomic uint64_t clients_bytes;   /* of buffers, by the clients that hold much */
+    _Atomic uint64_t kept_bytes;      /* of rows that sessions keep to themselves */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -265,7 +280,9 @@ enum load_outcome { LOAD_CACHED, LOAD_WAITING };
 enum load_outcome load_join(struct shard *sh, struct session *s, const struct row_miss *miss,
                             bool keep_copy, struct load **out);
 void load_unref(struct load *l); /* takes NULL; any thread */
-/* Hands the loads started in this batch to the store. */
+/* The store's share of maxmemory has changed. Any thread. */
+void load_share_changed(struct shard_group *g, const struct settings *settings);
+/* Hands the loads started in this batch to the store, and tells it of rows that came and went. */
 void load_submit(struct shard *sh);
 /* MESSAGE_LOADED. */
 void load_complete(struct shard *sh, struct load *l);

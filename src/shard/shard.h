@@ -60,6 +60,8 @@ const char *shards_backend_why(const struct shard_group *g);
 double shards_ticks_per_us(const struct shard_group *g);
 /* What clients' buffers take, of those that hold much. */
 uint64_t shards_clients_bytes(const struct shard_group *g);
+/* What rows take that sessions keep to themselves, until the commands that need them have run. */
+uint64_t shards_kept_bytes(const struct shard_group *g);
 /* Requests being executed or parked now, over all shards. */
 uint64_t shards_in_progress(const struct shard_group *g);
 #endif

@@ -1,0 +1,173 @@
+"""Large rows on their way are held within maxmemory, and so are those that commands wait for."""
+import random
+import threading
+import time
+
+import pytest
+
+from resp import Error
+from server import until
+
+MB = 1 << 20
+ROWS, ROW = 120, MB
+LIMIT = 64 * MB
+MAPS = ["big big:{k} table=big as=string:v", "bighash bighash:{k} table=big as=hash",
+        "qty qty:{id} table=items as=string:qty"]
+BUSY = "STOREBUSY the rows that commands wait for take too much memory"
+CLIENTS, SECONDS = 32, 3
+# Of maxmemory; it was 1.14 to 1.46 when loads were counted and not held. What is beyond 1.05 here is
+# a machine whose shards do not get to run while rows are read.
+RESIDENT_MAX = 1.10
+
+
+@pytest.fixture
+def big(db):
+    if db.kind == "mysql":
+        db.sql("CREATE TABLE big (k INT PRIMARY KEY, v LONGBLOB);"
+               "INSERT INTO big SELECT seq, REPEAT(CHAR(97 + seq %% 26), %d) FROM seq_0_to_%d"
+               % (ROW, ROWS - 1))
+    else:
+        db.sql("CREATE TABLE big (k INTEGER PRIMARY KEY, v BLOB)")
+        db.connection.executemany("INSERT INTO big VALUES (?, ?)",
+                                  ((k, value(k)) for k in range(ROWS)))
+    return db
+
+
+def value(k):
+    return bytes([97 + k % 26]) * ROW
+
+
+def start(forebay, db, **options):
+    options = {"store_timeout": "60s", "maxmemory": str(LIMIT), "maxmemory_policy": "allkeys-lru",
+               **options}
+    return forebay(db, maps=MAPS, **options)
+
+
+def is_jemalloc(server):
+    """Sanitizers keep what was freed: resident memory says nothing there."""
+    return server.info("memory")["mem_allocator"].startswith("jemalloc")
+
+
+class Peak(threading.Thread):
+    """The most resident memory while it lasts, sampled; then .stop()."""
+
+    def __init__(self, server):
+        super().__init__()
+        self.server, self.most, self.ends = server, 0, threading.Event()
+        self.start()
+
+    def run(self):
+        with open("/proc/%d/statm" % self.server.process.pid, encoding="ascii") as f:
+            while not self.ends.is_set():
+                f.seek(0)
+                self.most = max(self.most, int(f.read().split()[1]) * 4096)
+                time.sleep(0.002)
+
+    def stop(self):
+        self.ends.set()
+        self.join()
+        return self.most
+
+
+@pytest.mark.parametrize("form", ["string", "hash"])
+def test_many_clients_of_large_rows(big, forebay, form):
+    server = start(forebay, big, shards=2)
+    wrong = []
+
+    def read(seed):
+        rng, c = random.Random(seed), server.client(timeout=60)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            k = rng.randrange(ROWS)
+            got = c.cmd("GET", "big:%d" % k) if form == "string" else \
+                c.cmd("HGET", "bighash:%d" % k, "v")
+            if got != value(k):
+                wrong.append((k, got[:100]))
+        c.close()
+
+    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(CLIENTS)]
+    peak = Peak(server)
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    most = peak.stop()
+    assert wrong == []
+    if is_jemalloc(server):
+        assert most <= RESIDENT_MAX * LIMIT, most / LIMIT
+    assert server.count("store_loads_bytes_max") == LIMIT // 16
+    until(lambda: server.count("store_loads_bytes") == 0, "nothing is on its way")
+    assert server.count("store_kept_bytes") == 0
+
+
+def test_rows_that_fit_in_one_command(big, forebay):
+    server = start(forebay, big)
+    c = server.client(timeout=60)
+    for _ in range(2):
+        assert c.cmd("MGET", *["big:%d" % k for k in range(20)]) == [value(k) for k in range(20)]
+    assert server.count("store_loads") <= 25
+    assert c.pipeline([["GET", "big:%d" % k] for k in range(100)]) == [
+        value(k) for k in range(100)]
+    c.close()
+
+
+def test_rows_that_do_not_fit_in_one_command(big, forebay):
+    server = start(forebay, big)
+    c = server.client(timeout=60)
+    words = ["MGET"] + ["big:%d" % (k % ROWS) for k in range(300)]
+    peak = Peak(server)
+    got = c.cmd(*words)
+    assert isinstance(got, Error) and got == BUSY
+    until(lambda: server.count("store_workers_busy") == 0, "the rest has come")
+    loads = server.count("store_loads")
+    assert loads <= ROWS
+    got = c.cmd(*words)  # their size is known now: not all are asked for
+    assert isinstance(got, Error) and got == BUSY
+    until(lambda: server.count("store_workers_busy") == 0, "the rest has come")
+    assert server.count("store_loads") - loads <= 100
+    if is_jemalloc(server):
+        assert peak.stop() <= RESIDENT_MAX * LIMIT
+    peak.stop()
+    assert c.pipeline([["GET", "big:1"], ["GET", "qty:1"]]) == [value(1), b"7"]
+    assert server.info("errorstats")["errorstat_STOREBUSY"] == "count=2"
+    assert server.count("store_kept_bytes") == 0
+    c.close()
+
+
+def test_one_row_larger_than_the_share(big, forebay):
+    """maxmemory/16 is less than a row: one at a time is read."""
+    server = start(forebay, big, maxmemory=str(12 * MB))
+    clients = [server.client(timeout=60) for _ in range(8)]
+    for round_ in range(5):
+        for i, c in enumerate(clients):
+            c.send("GET", "big:%d" % (round_ * 8 + i))
+        for i, c in enumerate(clients):
+            assert c.read() == value(round_ * 8 + i)
+    assert server.count("store_loads_bytes_max") == 12 * MB // 16
+    control = server.client()
+    assert control.cmd("CONFIG", "SET", "maxmemory", "0") == "OK"
+    assert server.count("store_loads_bytes_max") == 0
+    assert control.cmd("CONFIG", "SET", "maxmemory", "1mb") == "OK"
+    assert server.count("store_loads_bytes_max") == 256 << 10
+    for c in clients + [control]:
+        c.close()
+
+
+def test_kept_rows_are_bounded(big, forebay):
+    """What can't be stored is answered from copies: some at a time, and not more than there is room
+    for. With noeviction and memory full nothing can be stored."""
+    server = start(forebay, big, maxmemory_policy="noeviction")
+    c = server.client(timeout=60)
+    n = 0
+    while not isinstance(c.cmd("SET", "full:%d" % n, b"v" * (100 << 10)), Error):
+        n += 1
+    peak = Peak(server)
+    assert c.cmd("GET", "big:0") == value(0)
+    assert c.cmd("MGET", *["big:%d" % k for k in range(1, 4)]) == [value(k) for k in range(1, 4)]
+    got = c.cmd("MGET", *["big:%d" % k for k in range(4, 60)])
+    assert isinstance(got, Error) and got == BUSY
+    most = peak.stop()
+    if is_jemalloc(server):
+        assert most <= 1.4 * LIMIT, most / LIMIT  # it was 1.9 and more
+    assert c.cmd("GET", "big:0") == value(0)
+    c.close()
