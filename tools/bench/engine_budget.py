@@ -13,6 +13,9 @@ EVICT_WARM_S_MIN = 3   # and for so long: pogocache looks at its memory once a s
 EVICT_SHARE = 0.25     # of what fits, in each of the measured rounds
 EVICT_ROUND_S_MIN = 1  # about
 EVICT_ROUNDS_MAX = 3
+LARGE_ROUNDS = 8
+LARGE_FILL = 1.5       # of what fits at most
+LARGE_PAUSE_S = 0.5    # eviction that goes on after the fill is not the command's
 
 
 # --- defragmentation ---
@@ -132,7 +135,71 @@ def maxmemory_case(bench, name, title, load):
             f"{errors:,}" + (f" ({result['first_error'][:40]})" if errors else "")]
 
 
+def large_commands(limit):
+    """Title -> (commands before, the command of a round). Sizes are shares of the limit."""
+    value, piece = "v" * 8000, "v" * 500_000
+    pieces, replies = limit * 15 // 100 // len(piece), limit * 16 // 100 // len(value)
+    return {
+        "SETRANGE, 20%": ([], lambda i: ("SETRANGE", f"new{i}", limit // 5 - 1, "x")),
+        "COPY, 10%": ([("SETRANGE", "large", limit // 10 - 1, "x")],
+                      lambda i: ("COPY", "large", f"copy{i}")),
+        "MSET of 500 KB, 15%": ([], lambda i: ["MSET"] + [
+            word for n in range(pieces) for word in (f"new{i}:{n}", piece)]),
+        "MGET of 8 KB, 16%": ([("SET", "value", value)],
+                              lambda _: ["MGET"] + ["value"] * replies),
+    }
+
+
+def large_case(bench, name, low, high, before, command):
+    """Peak over the limit, and ms a command: median."""
+    limit, took, errors = bench.args.maxmemory_mb * 2**20, [], 0
+    count = int(LARGE_FILL * limit / (bench.args.key_bytes +
+                                      fleet.mean_of_even_logarithm(low, high)))
+    with bench.start(name, maxmemory_mb=bench.args.maxmemory_mb) as server:
+        bench.fill(server, count, low if low == high else f"{low}:{high}", may_fail=True,
+                   pipeline=16)
+        with fleet.Connection(server.port) as c:
+            for words in before:
+                c.ask(*words)
+            time.sleep(LARGE_PAUSE_S)
+            server.reset_peak()
+            for i in range(LARGE_ROUNDS):
+                start = time.monotonic()
+                try:
+                    c.ask(*command(i))
+                except RuntimeError:
+                    errors += 1
+                took.append((time.monotonic() - start) * 1000)
+            peak = server.peak_rss()
+    bench.report.add("large commands", server=name, low=low, high=high, peak=peak, ms=took, errors=errors)
+    return f"{peak / limit:.3f}, {median(took):.0f} ms" + (f", {errors} refused" if errors else "")
+
+
+def large(bench):
+    """The maxmemory part's second table."""
+    args, report = bench.args, bench.report
+    caches = {"100 B": (100, 100), "20 B .. 20 KB": (EVICT_LOW, EVICT_HIGH)}
+    report.say(f"#### One command that takes much, maxmemory {args.maxmemory_mb} MB\n")
+    report.say(f"{LARGE_ROUNDS} times by one client, in a cache full of values as in the head of the "
+               "column, each command's size a share of maxmemory: the most resident memory (the "
+               "kernel's own peak) as a share of maxmemory, the median time of a command.\n")
+    rows = []
+    for title, (before, command) in large_commands(args.maxmemory_mb * 2**20).items():
+        for name in bench.each(["forebay", *fleet.RESP_PEERS]):
+            row = [title, name]
+            for low, high in caches.values():
+                row.append(bench.attempt(f"{name}, maxmemory, {title}", large_case, bench, name,
+                                         low, high, before, command) or FAILED)
+            report.row(rows, row)
+    report.table(["command", "server", *caches], rows)
+
+
 def maxmemory(bench):
+    fills(bench)
+    large(bench)
+
+
+def fills(bench):
     args, report = bench.args, bench.report
     report.say(f"### maxmemory {args.maxmemory_mb} MB\n")
     report.say("Several times as much is written as fits, policy `allkeys-lru` (memcached: `-m`). "

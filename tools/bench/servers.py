@@ -182,6 +182,16 @@ class Server:
         with open(f"/proc/{self.process.pid}/statm", encoding="ascii") as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def reset_peak(self):
+        """peak_rss is of what comes after."""
+        with open(f"/proc/{self.process.pid}/clear_refs", "w", encoding="ascii") as f:
+            f.write("5")
+
+    def peak_rss(self):
+        """The most resident bytes that the kernel has seen."""
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as f:
+            return next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+
     def settled_rss(self, polls=None, seconds_max=SETTLE_SECONDS_MAX):
         """Resident bytes once they have not changed by 1/4000 for some polls."""
         polls = polls or SETTLE_POLLS
