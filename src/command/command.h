@@ -103,6 +103,7 @@ struct cmd {
     struct resp_writer *w;
     enum cmd_outcome outcome;
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
+    size_t dropped_bytes;       /* of a reply that its client can't have: it is to be closed */
     size_t room_bytes;          /* that room was made for, beyond what batches have; CMD_ROOM */
     const char *row_error;      /* a load failed: replaces the reply */
     uint32_t row_hits;          /* mapped keys this run found in the table */

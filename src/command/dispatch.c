@@ -347,7 +347,7 @@ static inline size_t reply_allowance(const struct cmd *c) {
 static inline struct reply reply_begin(const struct cmd *c) {
     struct chain *out = c->w->out;
     size_t own = chain_own_bytes(out), more = reply_allowance(c);
-    out->limit_bytes = more ? own + more : 0;
+    chain_limit(out, more ? own + more : 0);
     return (struct reply){chain_mark(out), own, c->w->errors, 0};
 }
 
@@ -358,11 +358,13 @@ static void reply_too_large(struct cmd *c, const struct reply *r) {
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
     bool exempt = client_has(c->client, CLIENT_NO_EVICT);
     size_t most = exempt ? settings->output_hard_bytes : settings->reply_bytes_max;
-    bool fits = (!most || bytes <= most) && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
+    bool fits = (!most || bytes <= most) && keyspace_can_hold(c->env->ks, bytes) &&
+                (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if ((c->spec->flags & CMD_READ) && !r->mark.dropped_bytes && fits) {
         c->room_bytes = bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
         c->outcome = CMD_ROOM;
     } else {
+        c->dropped_bytes = bytes;
         client_set(c->client, CLIENT_CLOSE);
     }
 }
@@ -377,7 +379,7 @@ static inline void reply_end(struct cmd *c, const struct reply *r) {
         reply_too_large(c, r);
     }
     out->limit_bytes = 0;
-    if (UNLIKELY(c->outcome != CMD_DONE)) {
+    if (UNLIKELY(c->outcome != CMD_DONE || c->dropped_bytes)) {
         chain_rewind(out, r->mark);
         c->w->errors = r->errors;
     }
@@ -413,13 +415,21 @@ void dispatch_call(struct cmd *c) {
  * nobody does. Sets over_limit. */
 static void make_room_within_exec(struct cmd *c) {
     struct env *env = c->env;
-    keyspace_expect(env->ks, (int64_t)c->room_bytes);
+    struct keyspace *ks = env->ks;
+    if (!keyspace_can_hold(ks, c->room_bytes)) {
+        env->over_limit = true;
+        return;
+    }
+    bool expected = keyspace_expect(ks, c->room_bytes), frees;
     uint32_t turns = 0;
     do {
-        env->over_limit = !keyspace_make_room(env->ks, c->held, env->shard, env->now_ms, 1);
-    } while ((env->over_limit || !keyspace_has_room(env->ks)) && ++turns < EXEC_ROOM_TURNS_MAX &&
-             (keyspace_is_freeing(env->ks, env->shard) || !env->over_limit));
-    keyspace_expect(env->ks, -(int64_t)c->room_bytes);
+        env->over_limit = !keyspace_make_room(ks, c->held, env->shard, env->now_ms, 1);
+        frees = keyspace_is_freeing(ks, env->shard);
+    } while (frees && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
+    env->over_limit |= !frees && keyspace_is_full(ks);
+    if (expected) {
+        keyspace_came(ks, c->room_bytes);
+    }
 }
 
 /* Runs until it is done: there are no others' turns within EXEC. */
@@ -427,27 +437,29 @@ static void run_queued(struct cmd *c) {
     struct chain *out = c->w->out;
     size_t end_bytes = out->limit_bytes;
     uint32_t rooms = 0;
+    bool over_limit = c->env->over_limit; /* for the others */
     do {
         c->outcome = CMD_DONE;
         if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {
             resp_error(c->w, ERR_OOM);
-            return;
+            break;
         }
         if (has_room_for_arguments(c)) {
             struct reply r = reply_begin(c);
             r.end_bytes = end_bytes;
             if (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes)) {
-                out->limit_bytes = end_bytes;
+                chain_limit(out, end_bytes);
             }
             c->spec->fn(c);
             reply_end(c, &r);
-            out->limit_bytes = end_bytes;
+            chain_limit(out, end_bytes);
         }
         if (c->outcome == CMD_ROOM) {
             make_room_within_exec(c);
             c->room_bytes = ++rooms < EXEC_ROOMS_MAX ? c->room_bytes : CMD_ROOM_ANY;
         }
     } while (c->outcome == CMD_AGAIN || c->outcome == CMD_ROOM);
+    c->env->over_limit = over_limit;
 }
 
 void dispatch_call_queued(struct cmd *c) {

@@ -153,6 +153,14 @@ void lcs_command(struct cmd *c) {
                                "proto-max-bulk-len"));
         return;
     }
+    if (!keyspace_can_hold(c->env->ks, bytes)) {
+        resp_error(c->w,
+                   SLICE("ERR Insufficient memory, failed allocating transient memory for LCS"));
+        return;
+    }
+    if (!cmd_has_room(c, bytes)) {
+        return;
+    }
     l.cells = mem_alloc(bytes);
     fill_cells(&l);
     reply(c, &l, &options);

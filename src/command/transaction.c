@@ -391,6 +391,7 @@ void transaction_exec(struct cmd *c) {
         }
         struct cmd inner = queued_cmd(c, t->v[i]);
         dispatch_call_queued(&inner);
+        c->dropped_bytes += inner.dropped_bytes;
     }
     client_unset(client, CLIENT_EXECUTING);
     transaction_discard(client, c->env);

@@ -6,6 +6,7 @@ static void chunk_drop(struct chain *c, struct chunk *chunk) {
     struct chunk_pool *pool = c->pool;
     if (chunk->release) {
         c->pinned_bytes -= chunk->len;
+        c->pinned_count--;
         chunk->release(chunk->arg);
         mem_free(chunk);
     } else if (chunk->cap == CHUNK_BYTES && pool->free_count < CHUNK_POOL_FREE_MAX) {
@@ -37,11 +38,15 @@ static void link_tail(struct chain *c, struct chunk *chunk) {
     c->tail = chunk;
 }
 
+static bool is_at_limit(const struct chain *c) {
+    return UNLIKELY(c->limit_bytes != 0) && chain_own_bytes(c) >= c->limit_bytes;
+}
+
 /* At the limit: the tail is written over. It was added since the limit was set, so it is neither
  * being sent nor one that chain_rewind goes back to. */
 static bool drop_tail(struct chain *c) {
     struct chunk *tail = c->tail;
-    if (chain_own_bytes(c) < c->limit_bytes || !tail || tail->release || tail->cap < CHUNK_BYTES) {
+    if (!tail || tail == c->keep || tail->release || tail->cap < CHUNK_BYTES) {
         return false;
     }
     c->dropped_bytes += tail->len;
@@ -61,7 +66,7 @@ static struct chunk *take_chunk(struct chunk_pool *pool) {
 }
 
 void chain_add_chunk(struct chain *c, size_t len) {
-    if (UNLIKELY(c->limit_bytes != 0) && drop_tail(c)) {
+    if (is_at_limit(c) && drop_tail(c)) {
         return;
     }
     bool small = c->tail && c->tail->release && len <= CHUNK_SMALL_BYTES;
@@ -101,8 +106,9 @@ void chain_append(struct chain *c, const void *ptr, size_t len) {
 
 void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg) {
     ASSERT(release);
-    if (s.len == 0) {
-        release(arg); /* nothing would ever be sent of it */
+    if (s.len == 0 || is_at_limit(c)) { /* nothing would ever be sent of it */
+        c->dropped_bytes += s.len ? PINNED_BYTES : 0;
+        release(arg);
         return;
     }
     struct chunk *chunk = mem_alloc(sizeof *chunk);
@@ -111,6 +117,7 @@ void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *
     link_tail(c, chunk);
     c->len_bytes += s.len;
     c->pinned_bytes += s.len;
+    c->pinned_count++;
 }
 
 void chain_rewind(struct chain *c, struct chain_mark mark) {
@@ -188,6 +195,7 @@ void chain_move(struct chain *to, struct chain *from) {
     to->tail = from->tail;
     to->len_bytes += from->len_bytes;
     to->pinned_bytes += from->pinned_bytes;
+    to->pinned_count += from->pinned_count;
     from->head = from->tail = NULL;
-    from->len_bytes = from->pinned_bytes = 0;
+    from->len_bytes = from->pinned_bytes = from->pinned_count = 0;
 }

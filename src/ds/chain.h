@@ -23,6 +23,7 @@ enum {
     CHUNK_SMALL_BYTES = 72,       /* in one between pinned ones: end of a value, head of the next */
     CHUNK_POOL_FREE_MAX = 256,    /* chunks kept for reuse a thread */
     CHAIN_LIMIT_MIN = 4 * CHUNK_BYTES,
+    PINNED_BYTES = 192, /* of memory that a pinned value takes of the chain, about */
 };
 
 struct chunk {
@@ -44,7 +45,9 @@ struct chain {
     struct chunk *head, *tail;
     size_t head_sent; /* bytes of the head already consumed */
     size_t len_bytes, pinned_bytes;
-    size_t limit_bytes;   /* of chain_own_bytes, about; at least CHAIN_LIMIT_MIN; 0 = none */
+    size_t pinned_count;
+    size_t limit_bytes;   /* of chain_own_bytes, about; 0 = none; see chain_limit */
+    struct chunk *keep;   /* the tail when the limit was set: not written over */
     size_t dropped_bytes; /* since it was reached */
     struct chunk_pool *pool;
 };
@@ -54,9 +57,15 @@ struct chain_mark {
     size_t tail_len, len_bytes, dropped_bytes;
 };
 
-/* Unsent bytes that the chain itself holds. */
+/* Unsent bytes that the chain itself holds, and what it takes to hold pinned ones. */
 static inline size_t chain_own_bytes(const struct chain *c) {
-    return c->len_bytes > c->pinned_bytes ? c->len_bytes - c->pinned_bytes : 0;
+    size_t own = c->len_bytes > c->pinned_bytes ? c->len_bytes - c->pinned_bytes : 0;
+    return own + c->pinned_count * PINNED_BYTES;
+}
+/* Sets the limit, 0 = none. What there is stays valid for chain_rewind. */
+static inline void chain_limit(struct chain *c, size_t limit_bytes) {
+    c->limit_bytes = limit_bytes;
+    c->keep = c->dropped_bytes ? NULL : c->tail;
 }
 
 void chunk_pool_free(struct chunk_pool *pool);

@@ -49,6 +49,7 @@ enum {
     EVICT_A_COMMAND = 4,
     EVICT_GROWN_BYTES = 64, /* the least that an entry frees, about */
     EVICT_MAX = 16 * 1024,
+    EXPECTED_SHARE = 4,  /* of maxmemory, that several may expect together */
     EXPECTED_TURNS = 16, /* a part of what is expected counts as added each time */
     EVICT_STEP = 256,
     LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads, or ... */
@@ -124,19 +125,24 @@ static uint64_t closing_bytes(const struct keyspace *ks, const struct memory *m)
     return above(m->holes, m->used / HOLES_DIVISOR + filling_bytes(ks) / 2);
 }
 
-/* Bytes above the budget; 0 = within it. */
-static uint64_t excess(const struct keyspace *ks) {
+/* Bytes above the budget, with what is expected or without it; 0 = within it. */
+static uint64_t excess_of(const struct keyspace *ks, bool expected) {
     uint64_t max = load(&ks->maxmemory_bytes);
     if (max == 0) {
         return 0;
     }
     struct memory m = memory_of(ks);
+    m.ahead = expected ? m.ahead : 0;
     uint64_t by_used = above(m.used + m.ahead, max);
     if (!counts_resident(ks, max, &m)) {
         return by_used;
     }
     uint64_t resident = resident_of(&m) + m.ahead - closing_bytes(ks, &m);
     return MAX(by_used, above(resident, load(&ks->goal_bytes)));
+}
+
+static uint64_t excess(const struct keyspace *ks) {
+    return excess_of(ks, true);
 }
 
 /* Bytes above what compaction begins at; 0 = it need not. */
@@ -159,8 +165,26 @@ bool keyspace_is_full(const struct keyspace *ks) {
                    (resident && resident_of(&m) + m.ahead > load(&ks->goal_bytes)));
 }
 
-void keyspace_expect(struct keyspace *ks, int64_t bytes) {
-    atomic_fetch_add_explicit(&ks->expected_bytes, (uint64_t)bytes, memory_order_relaxed);
+bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
+    uint64_t max = load(&ks->maxmemory_bytes), expected = load(&ks->expected_bytes);
+    do {
+        if (max && expected && expected + bytes > max / EXPECTED_SHARE) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(&ks->expected_bytes, &expected,
+                                                    expected + bytes, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return true;
+}
+
+void keyspace_came(struct keyspace *ks, uint64_t bytes) {
+    uint64_t before = atomic_fetch_sub_explicit(&ks->expected_bytes, bytes, memory_order_relaxed);
+    ASSERT(before >= bytes);
+}
+
+bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes) {
+    uint64_t max = load(&ks->maxmemory_bytes);
+    return max == 0 || bytes <= max / 4 * 3;
 }
 
 bool keyspace_has_room(const struct keyspace *ks) {
@@ -458,7 +482,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     v->freed = false;
     uint64_t grown = take_grown(v, max) + load(&ks->expected_bytes) / EXPECTED_TURNS;
     measure_when_due(ks, v, max);
-    compact(ks, shard, commands, grown);
+    v->freed = compact(ks, shard, commands, grown);
     if (excess(ks) == 0) {
         return true;
     }
@@ -471,7 +495,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         freed += step;
     }
     take_grown(v, max);
-    v->freed = freed > 0;
+    v->freed |= freed > 0;
     if (load(&ks->expected_bytes)) { /* what went is to be given back before it comes */
         measure_when_due(ks, v, max);
     }
@@ -479,7 +503,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
     bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
     if (left == 0) {
-        return freed > 0 || !barren;
+        return freed > 0 || !barren || excess_of(ks, false) == 0;
     }
     return evicts && left < allowed + (freed ? slack : 0);
 }

@@ -150,11 +150,16 @@ bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32
  * memory above the limit is refused for only when nothing could be evicted. */
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
                         int64_t now_ms, uint32_t commands);
-/* The last keyspace_make_room of that shard freed something: the next one may be enough. */
+/* The last keyspace_make_room of that shard freed or moved something: the next may be enough. */
 bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
-/* Memory that is about to be used at once, all of the process: until it is taken back (a negative
- * amount) it counts as used, and shards make room for it. Any thread. */
-void keyspace_expect(struct keyspace *ks, int64_t bytes);
+/* Memory that is about to be used at once: until keyspace_came it counts as used, and shards make
+ * room for it. False: others expect so much already that it would be too much together; ask again
+ * when they are done. Any thread. */
+bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
+/* It is being used now, or is not wanted any more. */
+void keyspace_came(struct keyspace *ks, uint64_t bytes);
+/* So many bytes at once fit if enough is evicted. */
+bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes);
 /* There is room for all that is expected: it may come. */
 bool keyspace_has_room(const struct keyspace *ks);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when

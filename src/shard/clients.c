@@ -176,18 +176,13 @@ bool session_check_output(struct session *s) {
     return false;
 }
 
-void session_close_dropped(struct session *s) {
-    const struct chain *out = &s->conn.out;
-    const struct settings *settings = s->shard->env.settings;
-    size_t bytes = out->len_bytes + out->dropped_bytes;
-    if (settings->output_hard_bytes && bytes > settings->output_hard_bytes) {
-        close_over_limit(s, "output is over the hard limit");
-        return;
-    }
-    log_notice("Evicting client: id=%llu, a reply of %zu bytes is over maxmemory-clients",
+void session_count_dropped(struct session *s, size_t bytes) {
+    struct shard *sh = s->shard;
+    size_t hard = sh->env.settings->output_hard_bytes;
+    log_notice("Closing client id=%llu: a reply of %zu bytes is more than clients may hold",
                (unsigned long long)s->client.id, bytes);
-    stat_add(&s->shard->stats.clients_evicted, 1);
-    session_close(s);
+    stat_add(hard && bytes > hard ? &sh->stats.clients_closed_output : &sh->stats.clients_evicted,
+             1);
 }
 
 /* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output

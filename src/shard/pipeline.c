@@ -176,11 +176,10 @@ static void finish(struct session *s, struct request *r) {
     if (UNLIKELY(flags & (CLIENT_RESUMED | CLIENT_CLOSE))) {
         client_unset(&s->client, CLIENT_RESUMED);
         if (flags & CLIENT_CLOSE) {
-            if (s->conn.out.dropped_bytes) {
-                session_close_dropped(s);
-            } else {
-                session_end(s);
+            if (r->cmd.dropped_bytes) {
+                session_count_dropped(s, r->cmd.dropped_bytes);
             }
+            session_end(s);
             return;
         }
     }

@@ -10,16 +10,19 @@
  *
  * 1. A session asks for the command that it executes next, and for nothing else.
  * 2. Where no room can be made commands that grow are refused and the others run all the same.
+ *    Nothing is evicted for what could never fit.
+ * 3. Sessions are let in one after the other, or their keys would go for each other's replies.
  *
- * Limits: ROOM_TURNS_MAX turns a command, each as bounded as what makes room before a batch;
- * ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each ROOM_NOW_BYTES,
- * ROOM_NOW_TURNS_MAX. */
+ * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
+ * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each
+ * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX. */
 #include "shard/session.h"
 
 #include "base/mem.h"
 
 enum {
     ROOM_TURNS_MAX = 256,
+    ROOM_WAITS_MAX = 1 << 20,
     ROOM_ASKS_MAX = 8,
     ROOM_NOW_BYTES = 512 * 1024,
     ROOM_NOW_TURNS_MAX = 32,
@@ -30,41 +33,53 @@ void room_now(struct shard *sh, size_t bytes) {
     if (!sh->env.settings->keyspace.maxmemory_bytes) {
         return;
     }
-    keyspace_expect(ks, (int64_t)bytes);
+    bool expected = keyspace_can_hold(ks, bytes) && keyspace_expect(ks, bytes);
     size_t turns = 1 + MIN(bytes / ROOM_NOW_BYTES, (size_t)ROOM_NOW_TURNS_MAX);
     do {
         keyspace_make_room(ks, NULL, sh->index, sh->env.now_ms, 1);
     } while (!keyspace_has_room(ks) && keyspace_is_freeing(ks, sh->index) && --turns);
-    keyspace_expect(ks, -(int64_t)bytes);
+    if (expected) {
+        keyspace_came(ks, bytes);
+    }
 }
 
 void room_forget(struct session *s) {
-    if (s->room_bytes) {
-        keyspace_expect(s->shard->env.ks, -(int64_t)s->room_bytes);
+    if (s->room_expected) {
+        keyspace_came(s->shard->env.ks, s->room_bytes);
     }
+    s->room_expected = false;
     s->room_bytes = 0;
 }
 
 void room_ask(struct session *s, size_t bytes) {
     room_forget(s);
     s->room_bytes = mem_good_size(bytes);
-    s->room_turns = 0;
+    s->room_turns = s->room_waits = 0;
     s->room_asks++;
-    keyspace_expect(s->shard->env.ks, (int64_t)s->room_bytes);
 }
 
-/* Something was evicted, or holes are being closed, which eviction waits for. */
-static bool is_coming(struct shard *sh) {
-    return keyspace_is_freeing(sh->env.ks, sh->index) || !sh->env.over_limit;
+/* One after the other, but for small ones: what they want together might be all there is. */
+static bool is_its_turn(struct session *s) {
+    if (!s->room_expected && ++s->room_waits < ROOM_WAITS_MAX) {
+        s->room_expected = keyspace_expect(s->shard->env.ks, s->room_bytes);
+        return s->room_expected;
+    }
+    return true;
 }
 
 bool room_take(struct session *s, struct cmd *c) {
     struct shard *sh = s->shard;
-    pipeline_make_room(sh, 1);
-    if ((sh->env.over_limit || !keyspace_has_room(sh->env.ks)) && is_coming(sh) &&
-        ++s->room_turns < ROOM_TURNS_MAX) {
+    struct keyspace *ks = sh->env.ks;
+    bool fits = keyspace_can_hold(ks, s->room_bytes);
+    if (fits && !is_its_turn(s)) {
         return false;
     }
+    pipeline_make_room(sh, 1);
+    bool frees = keyspace_is_freeing(ks, sh->index);
+    if (fits && frees && !keyspace_has_room(ks) && ++s->room_turns < ROOM_TURNS_MAX) {
+        return false;
+    }
+    sh->env.over_limit |= !fits || (!frees && keyspace_is_full(ks));
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
     room_forget(s);

@@ -77,7 +77,8 @@ struct session {
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
     size_t room_bytes;        /* that its command asked for, expected of the keyspace */
-    uint32_t room_turns, room_asks; /* that it took so far */
+    bool room_expected;       /* it has been let in */
+    uint32_t room_turns, room_waits, room_asks; /* that it took so far */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
@@ -208,8 +209,8 @@ void session_close(struct session *s);
 /* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
  * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
 void session_count_held(struct session *s);
-/* A reply was larger than clients may hold. */
-void session_close_dropped(struct session *s);
+/* A reply of so many bytes was larger than clients may hold: says and counts that it is closed. */
+void session_count_dropped(struct session *s, size_t bytes);
 /* Closed once its replies are sent; executes nothing more. */
 void session_end(struct session *s);
 void clients_fill_host(struct host_ops *host);

@@ -48,6 +48,8 @@ void quota_enter(struct worker *w, const struct mapping *m);
 void quota_leave(struct worker *w, bool answered, uint64_t row_bytes);
 /* Waits until there is room for a row of that size. False when the worker was abandoned. */
 bool quota_wait(struct worker *w, uint64_t row_bytes);
+/* A connection that read a row of that size keeps too much for it: it is better closed. */
+bool quota_keeps_much(const struct store *s, uint64_t row_bytes);
 /* Waits for work, as there is none that there would be room for. */
 void quota_wait_idle(struct store *s);
 /* Someone who waits must look again: what was reserved has changed, or a worker was abandoned. */

@@ -175,7 +175,11 @@ static void work_on_requests(struct worker *w, struct store_request *list) {
     }
     s->stats.batches += w->batch->queries;
     note_result(w, status, error.text, &a);
+    bool keeps_much = quota_keeps_much(s, w->batch->largest_bytes);
     end_busy(w, &a);
+    if (keeps_much) {
+        worker_call_close(w);
+    }
     release_requests(w);
     store_lock(s);
 }

@@ -361,6 +361,69 @@ def test_room_is_made_before(name, within):
         assert client.cmd("PING") == "PONG"
 
 
+def test_what_never_fits_costs_no_keys():
+    """Refused, or its client closed, at once: alone, in EXEC, and for clients that are exempt."""
+    with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client, exempt = instance.client(), instance.client()
+        assert exempt.cmd("CLIENT", "NO-EVICT", "ON") == "OK"
+        fill_small(client, 48 << 20)
+        assert client.cmd("SET", "e", b"v" * 8000) == "OK"
+        keys = client.cmd("DBSIZE")
+        refusal = "OOM command not allowed when used memory > 'maxmemory'."
+        assert client.cmd("SETRANGE", "x", 70 << 20, "y") == refusal
+        assert client.pipeline([("MULTI",), ("SETRANGE", "x", 70 << 20, "y"), ("SET", "k", "v"),
+                                ("EXEC",)])[3] == [refusal, "OK"]
+        exempt.send("MGET", *["e"] * 12000)
+        with pytest.raises((OSError, EOFError)):
+            exempt.read()
+        assert client.cmd("DBSIZE") > keys * 0.95
+
+
+def test_one_after_the_other():
+    """What many clients ask for at once is not evicted for their own replies."""
+    with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        fill_small(client, 64 << 20)
+        for n in range(0, 40000, 1000):
+            fields = [x for i in range(n, n + 1000) for x in ("field:%d" % i, b"v" * 100)]
+            assert client.cmd("HSET", "hash", *fields) == 1000
+        asking = [instance.client() for _ in range(6)]
+        for _ in range(3):
+            for other in asking:
+                other.send("HGETALL", "hash")
+            for other in asking:
+                assert len(other.read()) == 80000
+        assert client.cmd("DBSIZE") > 10000
+
+
+def test_others_are_not_refused_for_it():
+    """noeviction: one client asks for too much again and again, and only it is told so."""
+    with Instance(maxmemory=64 << 20) as instance:
+        greedy, other = instance.client(), instance.client()
+        for _ in range(50):
+            greedy.send(*["SETRANGE", "x", 45 << 20, "y"] if _ else ["SETRANGE", "z", 25 << 20, "y"])
+            for reply in other.pipeline([("SET", "k%d" % n, "v") for n in range(20)]):
+                assert reply == "OK"
+            reply = greedy.read()
+            assert (reply == (25 << 20) + 1) if _ == 0 else isinstance(reply, Error)
+
+
+def test_replies_before_one_that_is_too_large():
+    """They arrive; then the connection is closed. A reply that is made twice is counted once."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client, lazy = instance.client(), instance.client()
+        assert client.cmd("SET", "e", b"v" * 8000) == "OK"
+        hits = int(info(client, "stats")["keyspace_hits"])
+        assert len(client.cmd("MGET", *["e"] * 1000)) == 1000
+        assert int(info(client, "stats")["keyspace_hits"]) == hits + 1000
+        lazy.send("SET", "a", "1")
+        lazy.send("GET", "a")
+        lazy.send("MGET", *["e"] * 5000)
+        assert [lazy.read(), lazy.read()] == ["OK", b"1"]
+        with pytest.raises((OSError, EOFError)):
+            lazy.read()
+
+
 def test_eviction_that_does_not_keep_up_is_waited_for():
     """Where something can go nobody is refused, however much comes at once for small keys."""
     with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:

@@ -198,7 +198,7 @@ static void test_limit(void **state) {
     static const char bytes[STEP];
     put(&f->c, "before");
     struct chain_mark mark = chain_mark(&f->c);
-    f->c.limit_bytes = chain_own_bytes(&f->c) + CHAIN_LIMIT_MIN;
+    chain_limit(&f->c, chain_own_bytes(&f->c) + CHAIN_LIMIT_MIN);
     for (int i = 0; i < TIMES; i++) {
         chain_append(&f->c, bytes, sizeof bytes);
         assert_int_equal(f->c.len_bytes + f->c.dropped_bytes, strlen("before") + (i + 1) * STEP);
@@ -220,10 +220,35 @@ static void test_limit(void **state) {
     chain_move(&f->c, &members);
     assert_int_equal(f->c.len_bytes + f->c.dropped_bytes, strlen("before") + 2 * TIMES * STEP + 4);
     chain_rewind(&f->c, mark);
-    f->c.limit_bytes = 0;
+    chain_limit(&f->c, 0);
     assert_int_equal(f->c.dropped_bytes, 0);
     put(&f->c, " after");
     assert_holds(&f->c, "before after");
+}
+
+/* However near the limit is: what was there when it was set is there after going back. Values are
+ * not pinned beyond it. */
+static void test_limit_keeps_what_was_there(void **state) {
+    struct fixture *f = *state;
+    static char bytes[CHUNK_BYTES], expected[CHUNK_BYTES];
+    memset(bytes, 'y', sizeof bytes);
+    memset(expected, 'x', sizeof expected);
+    chain_append(&f->c, expected, 1000);
+    for (size_t limit = 1; limit < 3 * CHUNK_BYTES; limit += 999) {
+        struct chain_mark mark = chain_mark(&f->c);
+        chain_limit(&f->c, limit);
+        for (int i = 0; i < 5; i++) {
+            chain_append(&f->c, bytes, 1 + limit % sizeof bytes);
+            chain_append_pinned(&f->c, slice_of(bytes, 9000), count_release, &f->released);
+        }
+        assert_true(chain_own_bytes(&f->c) < limit + 3 * CHUNK_BYTES);
+        chain_rewind(&f->c, mark);
+        chain_limit(&f->c, 0);
+        assert_int_equal(f->c.len_bytes, 1000);
+        assert_memory_equal(f->c.head->data, expected, 1000);
+    }
+    assert_int_equal(f->released % 5, 0);
+    assert_true(f->released > 0 && f->c.pinned_count == 0);
 }
 
 /* What stands between two pinned values takes no whole chunk. */
@@ -243,7 +268,8 @@ static void test_between_pinned(void **state) {
     chain_append_pinned(&f->c, slice_of(value, 10), count_release, &f->released);
     memset(chain_reserve(&f->c, CHUNK_BYTES), 'z', CHUNK_BYTES);
     chain_commit(&f->c, CHUNK_BYTES);
-    assert_int_equal(chain_own_bytes(&f->c), 100 * 10 + CHUNK_SMALL_BYTES + CHUNK_BYTES);
+    assert_int_equal(chain_own_bytes(&f->c),
+                     100 * 10 + CHUNK_SMALL_BYTES + CHUNK_BYTES + 101 * PINNED_BYTES);
     chain_consume(&f->c, f->c.len_bytes);
     assert_int_equal(f->released, 101);
     mem_thread_unregister();
@@ -312,19 +338,19 @@ static void test_own_bytes(void **state) {
     chain_append_pinned(&a, slice_of(value, sizeof value), ignore, NULL);
     chain_append(&a, "678", 3);
     assert_int_equal(a.len_bytes, 40008);
-    assert_int_equal(chain_own_bytes(&a), 8);
+    assert_int_equal(chain_own_bytes(&a), 8 + PINNED_BYTES);
     struct chain_mark mark = chain_mark(&a);
     chain_append_pinned(&a, slice_of(value, 100), ignore, NULL);
-    assert_int_equal(chain_own_bytes(&a), 8);
+    assert_int_equal(chain_own_bytes(&a), 8 + 2 * PINNED_BYTES);
     chain_rewind(&a, mark);
     assert_int_equal(a.pinned_bytes, sizeof value);
     chain_append_pinned(&b, slice_of(value, 7), ignore, NULL);
     chain_append(&b, "9", 1);
     chain_move(&a, &b);
-    assert_int_equal(chain_own_bytes(&a), 9);
+    assert_int_equal(chain_own_bytes(&a), 9 + 2 * PINNED_BYTES);
     assert_int_equal(b.pinned_bytes, 0);
     chain_consume(&a, 5 + sizeof value);
-    assert_int_equal(chain_own_bytes(&a), 4);
+    assert_int_equal(chain_own_bytes(&a), 4 + PINNED_BYTES);
     chain_clear(&a);
     assert_int_equal(a.pinned_bytes, 0);
     chunk_pool_free(&pool);
@@ -343,6 +369,7 @@ int main(void) {
         T(test_move),
         T(test_move_of_what_does_not_fit),
         T(test_limit),
+        T(test_limit_keeps_what_was_there),
         T(test_between_pinned),
         T(test_pool_is_bounded),
         T(test_against_model),

@@ -347,14 +347,16 @@ static void test_room_for_what_is_expected(void **state) {
     uint64_t large = mem_good_size(ks->maxmemory_bytes / 4);
     assert_true(keyspace_has_room(ks));
     fill(ks, 0, LARGE_BUDGET / 100, 100);
-    keyspace_expect(ks, (int64_t)large);
+    assert_true(keyspace_can_hold(ks, large) && keyspace_expect(ks, large));
+    assert_false(keyspace_can_hold(ks, ks->maxmemory_bytes));
+    assert_false(keyspace_expect(ks, large)); /* one after the other */
     unsigned turns = 0;
     while (!keyspace_has_room(ks) && turns++ < TIMES_MAX) {
         assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
     }
     assert_in_range(turns, 4, 1000); /* each of them bounded */
     assert_true(used_share(ks) > 0.55);
-    keyspace_expect(ks, -(int64_t)large);
+    keyspace_came(ks, large);
     void *came = memset(mem_alloc(large), 'c', large);
     assert_true(mem_resident_is_telling() ? kernels_share(ks) < 1.04 : used_share(ks) < 1.04);
     uint64_t before, keys, with_expiry;
@@ -366,9 +368,10 @@ static void test_room_for_what_is_expected(void **state) {
     keyspace_destroy(ks);
     ks = limited(EVICT_NONE);
     fill(ks, 0, BUDGET / 400, 100);
-    keyspace_expect(ks, BUDGET);
-    assert_false(keyspace_make_room(ks, NULL, 0, 1, 1));
-    keyspace_expect(ks, -BUDGET);
+    assert_true(keyspace_expect(ks, BUDGET));
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 1)); /* others are not refused for it */
+    assert_false(keyspace_has_room(ks) || keyspace_is_freeing(ks, 0));
+    keyspace_came(ks, BUDGET);
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
     keyspace_destroy(ks);
     mem_thread_unregister();
