@@ -428,6 +428,7 @@ static void make_room_within_exec(struct cmd *c) {
     } while (frees && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
     env->over_limit |= !frees && keyspace_is_full(ks);
     if (expected) {
+        keyspace_comes(ks, c->room_bytes);
         keyspace_came(ks, c->room_bytes);
     }
 }

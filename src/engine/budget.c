@@ -166,20 +166,29 @@ bool keyspace_is_full(const struct keyspace *ks) {
 }
 
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
-    uint64_t max = load(&ks->maxmemory_bytes), expected = load(&ks->expected_bytes);
+    uint64_t max = load(&ks->maxmemory_bytes), admitted = load(&ks->admitted_bytes);
     do {
-        if (max && expected && expected + bytes > max / EXPECTED_SHARE) {
+        if (max && admitted && admitted + bytes > max / EXPECTED_SHARE) {
             return false;
         }
-    } while (!atomic_compare_exchange_weak_explicit(&ks->expected_bytes, &expected,
-                                                    expected + bytes, memory_order_relaxed,
+    } while (!atomic_compare_exchange_weak_explicit(&ks->admitted_bytes, &admitted,
+                                                    admitted + bytes, memory_order_relaxed,
                                                     memory_order_relaxed));
+    atomic_fetch_add_explicit(&ks->expected_bytes, bytes, memory_order_relaxed);
     return true;
 }
 
-void keyspace_came(struct keyspace *ks, uint64_t bytes) {
-    uint64_t before = atomic_fetch_sub_explicit(&ks->expected_bytes, bytes, memory_order_relaxed);
+static void take_off(_Atomic uint64_t *sum, uint64_t bytes) {
+    uint64_t before = atomic_fetch_sub_explicit(sum, bytes, memory_order_relaxed);
     ASSERT(before >= bytes);
+}
+
+void keyspace_comes(struct keyspace *ks, uint64_t bytes) {
+    take_off(&ks->expected_bytes, bytes);
+}
+
+void keyspace_came(struct keyspace *ks, uint64_t bytes) {
+    take_off(&ks->admitted_bytes, bytes);
 }
 
 bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes) {

@@ -46,7 +46,8 @@ struct keyspace {
     _Atomic uint64_t resident_bytes; /* the most that was measured lately */
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
     _Atomic uint64_t leaving_bytes;  /* of clients that are being closed: nothing goes for them */
-    _Atomic uint64_t expected_bytes; /* keyspace_expect */
+    _Atomic uint64_t expected_bytes; /* keyspace_expect, until it comes ... */
+    _Atomic uint64_t admitted_bytes; /* ... and until it has come */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
@@ -152,11 +153,12 @@ bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_
                         int64_t now_ms, uint32_t commands);
 /* The last keyspace_make_room of that shard freed or moved something: the next may be enough. */
 bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
-/* Memory that is about to be used at once: until keyspace_came it counts as used, and shards make
- * room for it. False: others expect so much already that it would be too much together; ask again
+/* Memory that is about to be used at once: until keyspace_comes it counts as used, and shards make
+ * room for it. False: others were let in with so much that it would be too much together; ask again
  * when they are done. Any thread. */
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
-/* It is being used now, or is not wanted any more. */
+/* It is being used from now on, or is not wanted any more; and then: it has come, or never will. */
+void keyspace_comes(struct keyspace *ks, uint64_t bytes);
 void keyspace_came(struct keyspace *ks, uint64_t bytes);
 /* So many bytes at once fit if enough is evicted. */
 bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes);

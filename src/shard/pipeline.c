@@ -200,6 +200,9 @@ static void run(struct shard *sh, struct session *s, struct cmd *c) {
         if (dispatch_check(c) == DISPATCH_RUN) {
             call_locked(sh, c);
         }
+        if (UNLIKELY(s->room_taken != 0)) {
+            room_taken(s);
+        }
         if (LIKELY(c->outcome != CMD_ROOM)) {
             break;
         }

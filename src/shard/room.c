@@ -39,16 +39,23 @@ void room_now(struct shard *sh, size_t bytes) {
         keyspace_make_room(ks, NULL, sh->index, sh->env.now_ms, 1);
     } while (!keyspace_has_room(ks) && keyspace_is_freeing(ks, sh->index) && --turns);
     if (expected) {
+        keyspace_comes(ks, bytes);
         keyspace_came(ks, bytes);
     }
 }
 
 void room_forget(struct session *s) {
     if (s->room_expected) {
+        keyspace_comes(s->shard->env.ks, s->room_bytes);
         keyspace_came(s->shard->env.ks, s->room_bytes);
     }
     s->room_expected = false;
     s->room_bytes = 0;
+}
+
+void room_taken(struct session *s) {
+    keyspace_came(s->shard->env.ks, s->room_taken);
+    s->room_taken = 0;
 }
 
 void room_ask(struct session *s, size_t bytes) {
@@ -82,6 +89,11 @@ bool room_take(struct session *s, struct cmd *c) {
     sh->env.over_limit |= !fits || (!frees && keyspace_is_full(ks));
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
-    room_forget(s);
+    if (s->room_expected) {
+        keyspace_comes(ks, s->room_bytes);
+        s->room_taken = s->room_bytes;
+    }
+    s->room_expected = false;
+    s->room_bytes = 0;
     return true;
 }

@@ -78,6 +78,7 @@ struct session {
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
     size_t room_bytes;        /* that its command asked for, expected of the keyspace */
     bool room_expected;       /* it has been let in */
+    size_t room_taken;        /* by its command, which runs */
     uint32_t room_turns, room_waits, room_asks; /* that it took so far */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
@@ -242,6 +243,8 @@ void room_ask(struct session *s, size_t bytes);
 bool room_take(struct session *s, struct cmd *c);
 /* Room for a buffer of so many bytes, as far as a few turns make it; nobody waits. */
 void room_now(struct shard *sh, size_t bytes);
+/* The command that took room has run. */
+void room_taken(struct session *s);
 /* It does not run after all. */
 void room_forget(struct session *s);
 

@@ -356,6 +356,8 @@ static void test_room_for_what_is_expected(void **state) {
     }
     assert_in_range(turns, 4, 1000); /* each of them bounded */
     assert_true(used_share(ks) > 0.55);
+    keyspace_comes(ks, large);
+    assert_false(keyspace_expect(ks, large)); /* it has not come yet */
     keyspace_came(ks, large);
     void *came = memset(mem_alloc(large), 'c', large);
     assert_true(mem_resident_is_telling() ? kernels_share(ks) < 1.04 : used_share(ks) < 1.04);
@@ -371,6 +373,7 @@ static void test_room_for_what_is_expected(void **state) {
     assert_true(keyspace_expect(ks, BUDGET));
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1)); /* others are not refused for it */
     assert_false(keyspace_has_room(ks) || keyspace_is_freeing(ks, 0));
+    keyspace_comes(ks, BUDGET);
     keyspace_came(ks, BUDGET);
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
     keyspace_destroy(ks);
