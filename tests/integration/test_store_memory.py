@@ -153,6 +153,30 @@ def test_one_row_larger_than_the_share(big, forebay):
         c.close()
 
 
+def test_connections_do_not_keep_what_large_rows_took(big, forebay):
+    """After rows of a seventh of maxmemory there is as much room for keys as before."""
+    large = 9 * MB
+    if big.kind == "mysql":
+        big.sql("INSERT INTO big SELECT 1000 + seq, REPEAT('L', %d) FROM seq_0_to_7" % large)
+    else:
+        big.connection.executemany("INSERT INTO big VALUES (?, ?)",
+                                   ((1000 + k, b"L" * large) for k in range(8)))
+    server = start(forebay, big)
+    clients = [server.client(timeout=60) for _ in range(8)]
+    for _ in range(3):
+        for k, c in enumerate(clients):
+            c.send("GET", "big:%d" % (1000 + k))
+        for c in clients:
+            assert c.read() == b"L" * large
+    c = clients[0]
+    for n in range(0, LIMIT // 1000, 100):
+        assert c.pipeline([["SET", "key:%d" % i, b"v" * 1000] for i in range(n, n + 100)]) == [
+            "OK"] * 100
+    assert c.cmd("DBSIZE") > LIMIT * 0.6 / 1000
+    for c in clients:
+        c.close()
+
+
 def test_kept_rows_are_bounded(big, forebay):
     """What can't be stored is answered from copies: some at a time, and not more than there is room
     for. With noeviction and memory full nothing can be stored."""
