@@ -420,13 +420,12 @@ static void make_room_within_exec(struct cmd *c) {
         env->over_limit = true;
         return;
     }
-    bool expected = keyspace_expect(ks, c->room_bytes), frees;
+    bool expected = keyspace_expect(ks, c->room_bytes);
     uint32_t turns = 0;
     do {
-        env->over_limit = !keyspace_make_room(ks, c->held, env->shard, env->now_ms, 1);
-        frees = keyspace_is_freeing(ks, env->shard);
-    } while (frees && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
-    env->over_limit |= !frees && keyspace_is_full(ks);
+        keyspace_make_room(ks, c->held, env->shard, env->now_ms, 1);
+        env->over_limit = !keyspace_is_freeing(ks, env->shard) && keyspace_lacks_room(ks);
+    } while (!env->over_limit && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
     if (expected) {
         keyspace_comes(ks, c->room_bytes);
         keyspace_came(ks, c->room_bytes);

@@ -196,6 +196,10 @@ bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes) {
     return max == 0 || bytes <= max / 4 * 3;
 }
 
+bool keyspace_lacks_room(const struct keyspace *ks) {
+    return excess(ks) > 0;
+}
+
 bool keyspace_has_room(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);

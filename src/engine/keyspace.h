@@ -162,6 +162,8 @@ void keyspace_comes(struct keyspace *ks, uint64_t bytes);
 void keyspace_came(struct keyspace *ks, uint64_t bytes);
 /* So many bytes at once fit if enough is evicted. */
 bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes);
+/* Something is to be evicted still. (Where it need not, holes are to be closed at most.) */
+bool keyspace_lacks_room(const struct keyspace *ks);
 /* There is room for all that is expected: it may come. */
 bool keyspace_has_room(const struct keyspace *ks);
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when

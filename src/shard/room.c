@@ -82,11 +82,11 @@ bool room_take(struct session *s, struct cmd *c) {
         return false;
     }
     pipeline_make_room(sh, 1);
-    bool frees = keyspace_is_freeing(ks, sh->index);
-    if (fits && frees && !keyspace_has_room(ks) && ++s->room_turns < ROOM_TURNS_MAX) {
+    bool stuck = !keyspace_is_freeing(ks, sh->index) && keyspace_lacks_room(ks);
+    if (fits && !stuck && !keyspace_has_room(ks) && ++s->room_turns < ROOM_TURNS_MAX) {
         return false;
     }
-    sh->env.over_limit |= !fits || (!frees && keyspace_is_full(ks));
+    sh->env.over_limit = !fits || stuck;
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
     if (s->room_expected) {
