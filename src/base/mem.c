@@ -8,6 +8,7 @@
 #include "base/mem.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -121,10 +122,16 @@ bool mem_resident_is_telling(void) {
     return true;
 }
 
+/* jemalloc lets one thread purge an arena at a time: for a second one it would do nothing, and who
+ * measures then would find pages that are just being given back. */
+static pthread_mutex_t purging = PTHREAD_MUTEX_INITIALIZER;
+
 static void each_arena(const char *what) {
     char name[32];
     snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, what);
+    pthread_mutex_lock(&purging);
     mallctl(name, NULL, NULL, NULL, 0);
+    pthread_mutex_unlock(&purging);
 }
 
 void mem_decay(void) {
