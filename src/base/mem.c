@@ -8,7 +8,6 @@
 #include "base/mem.h"
 
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -122,24 +121,26 @@ bool mem_resident_is_telling(void) {
     return true;
 }
 
-/* jemalloc lets one thread purge an arena at a time: for a second one it would do nothing, and who
- * measures then would find pages that are just being given back. */
-static pthread_mutex_t purging = PTHREAD_MUTEX_INITIALIZER;
+/* jemalloc lets one thread purge an arena at a time, a second one does nothing. */
+static atomic_bool purging;
 
-static void each_arena(const char *what) {
+static bool each_arena(const char *what) {
     char name[32];
     snprintf(name, sizeof name, "arena.%u.%s", (unsigned)MALLCTL_ARENAS_ALL, what);
-    pthread_mutex_lock(&purging);
+    if (atomic_exchange(&purging, true)) {
+        return false;
+    }
     mallctl(name, NULL, NULL, NULL, 0);
-    pthread_mutex_unlock(&purging);
+    atomic_store(&purging, false);
+    return true;
 }
 
 void mem_decay(void) {
     each_arena("decay");
 }
 
-void mem_purge(void) {
-    each_arena("purge");
+bool mem_purge(void) {
+    return each_arena("purge");
 }
 
 #else /* libc, under sanitizers */
@@ -206,7 +207,8 @@ bool mem_resident_is_telling(void) {
 void mem_decay(void) {
 }
 
-void mem_purge(void) {
+bool mem_purge(void) {
+    return true;
 }
 #endif
 

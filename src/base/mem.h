@@ -77,6 +77,7 @@ const char *mem_allocator_name(void);
 /* Gives back the pages that were free for long enough: the allocator itself looks only when it is
  * used. Some microseconds. */
 void mem_decay(void);
-/* Gives unused pages back to the kernel. */
-void mem_purge(void);
+/* Gives unused pages back to the kernel. False: another thread does, and has not ended: resident
+ * memory is in between. */
+bool mem_purge(void);
 #endif

@@ -272,7 +272,9 @@ bool keyspace_measure(struct keyspace *ks) {
     struct memory m = memory_of(ks);
     if (max && resident > MAX(m.used + m.holes + m.idle, max) + max / 100 &&
         ++ks->measures % MEASURES_A_PURGE == 0) {
-        mem_purge();
+        if (!mem_purge()) {
+            return true;
+        }
         resident = resident_now(ks);
     }
     set_resident(ks, max, resident);
@@ -293,7 +295,9 @@ static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t ma
     uint64_t resident = resident_now(ks);
     if (resident + ahead > with_permille(max, EVICT_PERMILLE) &&
         above(resident, m.used + m.holes + m.idle) < PURGE_BYTES_MAX) {
-        mem_purge();
+        if (!mem_purge()) {
+            return;
+        }
         resident = resident_now(ks);
     }
     set_resident(ks, max, resident);
