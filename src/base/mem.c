@@ -323,6 +323,23 @@ void mem_count(int64_t bytes) {
     __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
 }
 
+#ifdef FOREBAY_JEMALLOC
+static void *move_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
+    return mremap(ptr, old_bytes, size_bytes, MREMAP_MAYMOVE);
+}
+#else
+/* Sanitizers know nothing of mremap: addresses would keep what they noted of an earlier user. */
+static void *move_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
+    void *now =
+        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (now != MAP_FAILED) {
+        memcpy(now, ptr, MIN(old_bytes, size_bytes));
+        munmap(ptr, old_bytes);
+    }
+    return now;
+}
+#endif
+
 void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
     ASSERT(size_bytes % MEM_PAGE_BYTES == 0 && !ptr == (old_bytes == 0));
     void *now = NULL;
@@ -331,7 +348,7 @@ void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
             mem_unmap(ptr, old_bytes);
         }
     } else if (ptr) {
-        now = mremap(ptr, old_bytes, size_bytes, MREMAP_MAYMOVE);
+        now = move_pages(ptr, old_bytes, size_bytes);
     } else {
         now = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     }
