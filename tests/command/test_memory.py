@@ -1,5 +1,6 @@
 """maxmemory: its forms, and changing it at run time."""
 import functools
+import threading
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_one_reply_costs_no_keys(within):
         else:
             lazy.send("MGET", *["e"] * 15000)  # 120 MB
         until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
-        assert client.cmd("DBSIZE") > 19000 if within == "alone" else 1
+        assert client.cmd("DBSIZE") > (19000 if within == "alone" else 1)
         if is_jemalloc(client):
             assert peak_rss(instance) < before + (8 << 20 if within == "alone" else 40 << 20)
 
@@ -380,24 +381,49 @@ def test_what_never_fits_costs_no_keys():
 
 
 def test_one_after_the_other():
-    """What many clients ask for at once is not evicted for their own replies."""
-    with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:
+    """What many clients copy at once is not evicted for their copies: room for all of them together
+    would be more than there is, one after the other they need a tenth of it."""
+    limit, clients = 48 << 20, 12
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
         client = instance.client()
-        fill_small(client, 64 << 20)
-        for n in range(0, 40000, 1000):
-            fields = [x for i in range(n, n + 1000) for x in ("field:%d" % i, b"v" * 100)]
-            assert client.cmd("HSET", "hash", *fields) == 1000
-        asking = [instance.client() for _ in range(6)]
+        fill_small(client, limit)
+        assert client.cmd("SETRANGE", "large", limit // 10 - 1, "x") == limit // 10
+        keys = client.cmd("DBSIZE")
+        asking = [instance.client() for _ in range(clients)]
         for _ in range(3):
             for other in asking:
-                other.send("HGETALL", "hash")
-            for other in asking:
-                assert len(other.read()) == 80000
-        assert client.cmd("DBSIZE") > 10000
+                other.send("COPY", "large", "copy", "REPLACE")
+            assert [other.read() for other in asking] == [1] * clients
+        assert client.cmd("DBSIZE") > keys / 4
 
 
 def test_others_are_not_refused_for_it():
-    """noeviction: one client asks for too much again and again, and only it is told so."""
+    """noeviction: what some clients do fits if it is done one after the other. Nobody is refused
+    anything for what they want together, neither they nor others, who want little."""
+    size, requests = 16 << 20, 12
+    with Instance(shards=3) as instance:
+        client, refused = instance.client(), []
+        for key in ("large", "copy"):
+            assert client.cmd("SETRANGE", key, size - 4096, "x") > 0
+        room = used(client) + size * 3 // 2  # for one copy more
+        assert client.cmd("CONFIG", "SET", "maxmemory", room) == "OK"
+
+        def copy():
+            own = instance.client()
+            replies = own.pipeline([("COPY", "large", "copy", "REPLACE")] * requests)
+            refused.extend(reply for reply in replies if reply != 1)
+
+        asking = [threading.Thread(target=copy) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        while any(thread.is_alive() for thread in asking):
+            replies = client.pipeline([("SET", "k%d" % n, "v") for n in range(20)])
+            refused += [reply for reply in replies if reply != "OK"]
+        assert refused == []
+
+
+def test_only_who_asks_for_too_much_is_refused():
+    """noeviction: one client does so again and again."""
     with Instance(maxmemory=64 << 20) as instance:
         greedy, other = instance.client(), instance.client()
         for _ in range(50):
