@@ -1,6 +1,6 @@
 /* The hash commands. Each runs on the executing shard's thread, with its key's partition locked.
  *
- * 1. An empty hash is no key: what takes the last field deletes the key.
+ * 1. An empty hash is no key: what takes the last field deletes the key. (A row may be one.)
  * 2. A new hash is filled before it is put into the keyspace, so watchers hear of it once.
  * 3. Nothing is changed before all arguments were checked and the key was looked up.
  *
@@ -21,76 +21,73 @@ enum {
     RANDOM_SPARSE = 4, /* the hash has so many times the fields wanted: guessing beats walking */
 };
 
-/* --- the hash behind a key --- */
+/* --- the hash behind a key: NULL when it is missing; `view` as in entry_hash --- */
 
-static bool read_hash(struct cmd *c, const struct hash **h) {
+static bool read_hash(struct cmd *c, struct hash *view, const struct hash **h) {
     struct entry *e;
     if (!cmd_read_typed(c, 0, VALUE_HASH, &e)) {
         return false;
     }
-    *h = e ? entry_value(e) : NULL;
+    *h = e ? entry_hash(e, view) : NULL;
     return true;
 }
 
-/* For changing it; *h is NULL when the key is missing. */
-static bool peek_hash(struct cmd *c, struct hash **h) {
+/* For changing it: what changes it calls part_put_hash or part_delete then. */
+static bool peek_hash(struct cmd *c, struct hash *view, struct hash **h) {
     struct entry *e;
     if (!cmd_peek_typed(c, 0, VALUE_HASH, &e)) {
         return false;
     }
-    *h = e ? entry_value(e) : NULL;
+    *h = e ? entry_hash(e, view) : NULL;
     return true;
 }
 
 /* Sets fields and values, `count` slices in turn, in `h`. The key is made when `h` is NULL. Returns
  * how many fields are new. */
 static int64_t set_pairs(struct cmd *c, struct hash *h, const struct slice *pairs, uint32_t count) {
-    struct hash *target = h ? h : hash_create();
+    char room[ENTRY_INLINE_BYTES_MAX];
+    struct hash fresh;
+    if (!h) {
+        hash_init(&fresh, room, sizeof room);
+        h = &fresh;
+    }
     int64_t added = 0;
     for (uint32_t i = 0; i + 1 < count; i += 2) {
-        added += hash_set(target, pairs[i], pairs[i + 1], &c->env->settings->hash);
+        added += hash_set(h, pairs[i], pairs[i + 1], &c->env->settings->hash);
     }
-    struct partition *p = cmd_partition(c, 0);
-    const struct key *key = &c->keys[0];
-    if (h) {
-        part_changed(p, client_db(c->client), key);
-    } else {
-        part_put(p, client_db(c->client), key,
-                 entry_create_value(&p->heap, key->bytes, VALUE_HASH, target, EXPIRE_NEVER,
-                                    (struct entry_origin){0}));
-    }
+    part_put_hash(cmd_partition(c, 0), client_db(c->client), &c->keys[0], h);
     return added;
 }
 
 /* --- writing --- */
 
-static bool parse_pairs(struct cmd *c, struct hash **h) {
+static bool parse_pairs(struct cmd *c, struct hash *view, struct hash **h) {
     if (c->argc % 2 != 0) {
         resp_errorf(c->w, "ERR wrong number of arguments for '%s' command", c->spec->name);
         return false;
     }
-    return peek_hash(c, h);
+    return peek_hash(c, view, h);
 }
 
 static void hset_command(struct cmd *c) {
-    struct hash *h;
-    if (parse_pairs(c, &h)) {
+    struct hash view, *h;
+    if (parse_pairs(c, &view, &h)) {
         resp_int(c->w, set_pairs(c, h, &c->argv[2], c->argc - 2));
     }
 }
 
 static void hmset_command(struct cmd *c) {
-    struct hash *h;
-    if (parse_pairs(c, &h)) {
+    struct hash view, *h;
+    if (parse_pairs(c, &view, &h)) {
         set_pairs(c, h, &c->argv[2], c->argc - 2);
         resp_ok(c->w);
     }
 }
 
 static void hsetnx_command(struct cmd *c) {
-    struct hash *h;
+    struct hash view, *h;
     struct slice value;
-    if (!peek_hash(c, &h)) {
+    if (!peek_hash(c, &view, &h)) {
         return;
     }
     bool exists = h && hash_get(h, c->argv[2], &value);
@@ -101,8 +98,8 @@ static void hsetnx_command(struct cmd *c) {
 }
 
 static void hdel_command(struct cmd *c) {
-    struct hash *h;
-    if (!peek_hash(c, &h)) {
+    struct hash view, *h;
+    if (!peek_hash(c, &view, &h)) {
         return;
     }
     int64_t deleted = 0;
@@ -112,7 +109,7 @@ static void hdel_command(struct cmd *c) {
     if (deleted > 0 && hash_count(h) == 0) {
         part_delete(cmd_partition(c, 0), client_db(c->client), &c->keys[0], c->env->now_ms);
     } else if (deleted > 0) {
-        part_changed(cmd_partition(c, 0), client_db(c->client), &c->keys[0]);
+        part_put_hash(cmd_partition(c, 0), client_db(c->client), &c->keys[0], h);
     }
     resp_int(c->w, deleted);
 }
@@ -124,9 +121,9 @@ static void set_number(struct cmd *c, struct hash *h, struct slice text) {
 
 static void hincrby_command(struct cmd *c) {
     int64_t by, value = 0;
-    struct hash *h;
+    struct hash view, *h;
     struct slice old;
-    if (!cmd_arg_i64(c, 3, &by) || !peek_hash(c, &h)) {
+    if (!cmd_arg_i64(c, 3, &by) || !peek_hash(c, &view, &h)) {
         return;
     }
     if (h && hash_get(h, c->argv[2], &old) && !num_parse_i64(old, &value)) {
@@ -144,7 +141,7 @@ static void hincrby_command(struct cmd *c) {
 
 static void hincrbyfloat_command(struct cmd *c) {
     long double by, value = 0;
-    struct hash *h;
+    struct hash view, *h;
     struct slice old;
     if (!num_parse_long_double(c->argv[3], &by)) {
         resp_error(c->w, ERR_NOT_FLOAT);
@@ -154,7 +151,7 @@ static void hincrbyfloat_command(struct cmd *c) {
         resp_error(c->w, SLICE("ERR value is NaN or Infinity"));
         return;
     }
-    if (!peek_hash(c, &h)) {
+    if (!peek_hash(c, &view, &h)) {
         return;
     }
     if (h && hash_get(h, c->argv[2], &old) && !num_parse_long_double(old, &value)) {
@@ -184,15 +181,17 @@ static void reply_field(struct cmd *c, const struct hash *h, struct slice field)
 }
 
 static void hget_command(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
-    if (read_hash(c, &h)) {
+    if (read_hash(c, &view, &h)) {
         reply_field(c, h, c->argv[2]);
     }
 }
 
 static void hmget_command(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
-    if (!read_hash(c, &h)) {
+    if (!read_hash(c, &view, &h)) {
         return;
     }
     resp_array(c->w, c->argc - 2);
@@ -202,8 +201,9 @@ static void hmget_command(struct cmd *c) {
 }
 
 static void reply_all(struct cmd *c, bool fields, bool values) {
+    struct hash view;
     const struct hash *h;
-    if (!read_hash(c, &h)) {
+    if (!read_hash(c, &view, &h)) {
         return;
     }
     uint64_t count = h ? hash_count(h) : 0;
@@ -237,24 +237,27 @@ static void hvals_command(struct cmd *c) {
 }
 
 static void hlen_command(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
-    if (read_hash(c, &h)) {
+    if (read_hash(c, &view, &h)) {
         resp_int(c->w, h ? (int64_t)hash_count(h) : 0);
     }
 }
 
 static void hexists_command(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
     struct slice value;
-    if (read_hash(c, &h)) {
+    if (read_hash(c, &view, &h)) {
         resp_int(c->w, h && hash_get(h, c->argv[2], &value));
     }
 }
 
 static void hstrlen_command(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
     struct slice value;
-    if (read_hash(c, &h)) {
+    if (read_hash(c, &view, &h)) {
         resp_int(c->w, h && hash_get(h, c->argv[2], &value) ? (int64_t)value.len : 0);
     }
 }
@@ -270,9 +273,10 @@ static void scan_pair(void *arg, struct slice field, struct slice value) {
 
 static void hscan_command(struct cmd *c) {
     uint64_t cursor;
+    struct hash view;
     const struct hash *h;
     struct scan_options o = {0};
-    if (!scan_parse_cursor(c, 2, &cursor) || !read_hash(c, &h) ||
+    if (!scan_parse_cursor(c, 2, &cursor) || !read_hash(c, &view, &h) ||
         (h && !scan_parse_options(c, 3, false, &o))) {
         return;
     }
@@ -375,12 +379,13 @@ static void random_distinct(struct cmd *c, const struct hash *h, uint64_t count,
 }
 
 static void random_one(struct cmd *c) {
+    struct hash view;
     const struct hash *h;
     struct slice field, value;
-    if (!read_hash(c, &h)) {
+    if (!read_hash(c, &view, &h)) {
         return;
     }
-    if (h) {
+    if (h && hash_count(h) > 0) {
         hash_random(h, &c->env->rng, &field, &value);
         resp_bulk(c->w, field);
     } else {
@@ -416,11 +421,12 @@ static void hrandfield_command(struct cmd *c) {
     }
     int64_t count;
     bool values;
+    struct hash view;
     const struct hash *h;
-    if (!parse_random(c, &count, &values) || !read_hash(c, &h)) {
+    if (!parse_random(c, &count, &values) || !read_hash(c, &view, &h)) {
         return;
     }
-    if (!h || count == 0) {
+    if (!h || hash_count(h) == 0 || count == 0) {
         resp_array(c->w, 0);
     } else if (count < 0) {
         random_repeating(c, h, (uint64_t)-count, values);

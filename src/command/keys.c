@@ -208,8 +208,9 @@ static void object_encoding_command(struct cmd *c) {
     } else if (entry_type(e) == VALUE_STRING) {
         resp_bulk(c->w, string_encoding(e));
     } else {
-        ASSERT(entry_type(e) == VALUE_HASH);
-        resp_bulk(c->w, hash_is_packed(entry_value(e)) ? SLICE("listpack") : SLICE("hashtable"));
+        struct hash view;
+        resp_bulk(c->w,
+                  hash_is_packed(entry_hash(e, &view)) ? SLICE("listpack") : SLICE("hashtable"));
     }
 }
 

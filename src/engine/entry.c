@@ -9,11 +9,16 @@
 STATIC_ASSERT(ENTRY_INLINE_BYTES_MAX <= UINT16_MAX, "an in-place value's length has two bytes");
 STATIC_ASSERT(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "fields are copied in memory order");
 STATIC_ASSERT(sizeof(struct entry_origin) == ENTRY_ORIGIN_BYTES, "no padding");
-STATIC_ASSERT(VALUE_TYPES_COUNT - 1 <= ENTRY_TYPE_MASK, "three bits of type");
+STATIC_ASSERT((int)VALUE_TYPES_COUNT <= ENTRY_TYPE_MASK, "no head has all bits: HEAP_HOLE_MARK");
 
 #define EXPIRE_FIELD_NEVER ((1ull << 48) - 1)
 
-enum { LARGE_BYTES = 1 << 20 }; /* strings that get less room to grow */
+enum {
+    LARGE_BYTES = 1 << 20, /* strings that get less room to grow */
+    HASH_ROOM_DIVISOR = 8, /* a hash that changes has such a part of its pairs to spare ... */
+    HASH_ROOM_BYTES = 8,   /* ... and so much */
+    HASH_ROOM_KEPT = 64,   /* what is more is given back when half of it is not in use */
+};
 
 /* --- blobs --- */
 
@@ -74,7 +79,7 @@ static void write_vlen(struct entry *e, size_t len) {
     }
 }
 
-/* Of a raw string: bytes there is room for. */
+/* Of a raw value: bytes there is room for. */
 static size_t raw_cap(const struct entry *e) {
     uint16_t cap;
     memcpy(&cap, (const char *)e + entry_header_bytes(e->head) - 4, sizeof cap);
@@ -138,7 +143,7 @@ static size_t value_bytes(const struct entry *e) {
     case ENTRY_RAW:
         return raw_cap(e);
     default:
-        return entry_string(e).len; /* 0 when absent */
+        return entry_in_place(e).len; /* 0 when absent */
     }
 }
 
@@ -158,16 +163,33 @@ struct entry_origin entry_origin(const struct entry *e) {
     return origin;
 }
 
-void *entry_value(const struct entry *e) {
-    ASSERT(entry_type(e) != VALUE_STRING);
-    return entry_has_pointer(e) ? entry_pointer(e) : NULL;
+/* Bytes there are for a value in place. */
+static size_t room_bytes(const struct entry *e) {
+    if ((e->head & ENTRY_FORM_MASK) == ENTRY_RAW) {
+        return raw_cap(e);
+    }
+    size_t before = entry_header_bytes(e->head) + entry_key(e).len;
+    size_t room = round_bytes(before + entry_in_place(e).len) - before;
+    return MIN(room, (size_t)(e->head & ENTRY_VLEN_2 ? ENTRY_INLINE_BYTES_MAX : UINT8_MAX));
+}
+
+struct hash *entry_hash(const struct entry *e, struct hash *view) {
+    ASSERT(entry_type(e) == VALUE_HASH);
+    if (entry_has_pointer(e)) {
+        return entry_pointer(e);
+    }
+    struct slice packed = entry_in_place(e);
+    hash_init_view(view, (char *)packed.ptr, packed.len, room_bytes(e));
+    return view;
 }
 
 size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
     size_t bytes = entry_bytes(e);
     if (entry_has_pointer(e)) {
-        bytes += entry_type(e) == VALUE_HASH ? hash_memory_bytes(entry_pointer(e), samples)
-                                             : mem_size(entry_pointer(e));
+        bytes += mem_size(entry_pointer(e));
+    }
+    if (entry_hash_apart(e)) {
+        bytes += hash_memory_bytes(entry_hash_apart(e), samples);
     }
     return bytes;
 }
@@ -192,44 +214,93 @@ struct entry *entry_create_string(struct heap *heap, struct slice key, struct sl
     return e;
 }
 
-struct entry *entry_create_value(struct heap *heap, struct slice key, enum value_type type,
-                                 void *value, int64_t expire_ms, struct entry_origin origin) {
-    ASSERT(type != VALUE_STRING && (type == VALUE_ABSENT) == (value == NULL));
-    unsigned head = head_for(key, expire_ms, origin) | (value ? ENTRY_POINTER : ENTRY_VLEN_1);
-    struct entry *e = create(heap, type, head, key, value ? sizeof(void *) : 0, expire_ms, origin);
-    if (value) {
-        write_pointer(e, value);
+/* The packed pairs in place, with `room` bytes for them. */
+static struct entry *create_packed(struct heap *heap, struct slice key, struct slice packed,
+                                   size_t room, int64_t expire_ms, struct entry_origin origin) {
+    unsigned form = room > packed.len ? ENTRY_RAW : room > UINT8_MAX ? ENTRY_VLEN_2 : ENTRY_VLEN_1;
+    struct entry *e = create(heap, VALUE_HASH, head_for(key, expire_ms, origin) | form, key, room,
+                             expire_ms, origin);
+    write_vlen(e, packed.len);
+    write_bytes(value_at(e), packed);
+    return e;
+}
+
+/* A pointer to what `h` has, which owns nothing then. */
+static struct entry *create_apart(struct heap *heap, struct slice key, struct hash *h,
+                                  int64_t expire_ms, struct entry_origin origin) {
+    struct hash *apart = mem_zalloc(sizeof *apart);
+    if (hash_borrows(h)) {
+        hash_copy(apart, h);
     } else {
-        write_vlen(e, 0);
+        *apart = *h;
+        *h = (struct hash){0};
     }
+    struct entry *e = create(heap, VALUE_HASH, head_for(key, expire_ms, origin) | ENTRY_POINTER,
+                             key, sizeof(void *), expire_ms, origin);
+    write_pointer(e, apart);
+    return e;
+}
+
+/* `grows`: with room for more. */
+static struct entry *create_hash(struct heap *heap, struct slice key, struct hash *h, bool grows,
+                                 int64_t expire_ms, struct entry_origin origin) {
+    struct slice packed = hash_is_packed(h) ? hash_packed(h) : SLICE("");
+    if (!packed.len || packed.len > ENTRY_INLINE_BYTES_MAX) {
+        return create_apart(heap, key, h, expire_ms, origin);
+    }
+    size_t room = MIN(packed.len + (grows ? packed.len / HASH_ROOM_DIVISOR + HASH_ROOM_BYTES : 0),
+                      ENTRY_INLINE_BYTES_MAX);
+    struct entry *e = create_packed(heap, key, packed, room, expire_ms, origin);
+    hash_deinit(h);
+    return e;
+}
+
+struct entry *entry_create_hash(struct heap *heap, struct slice key, struct hash *h,
+                                int64_t expire_ms, struct entry_origin origin) {
+    return create_hash(heap, key, h, false, expire_ms, origin);
+}
+
+struct entry *entry_create_absent(struct heap *heap, struct slice key, int64_t expire_ms,
+                                  struct entry_origin origin) {
+    unsigned head = head_for(key, expire_ms, origin) | ENTRY_VLEN_1;
+    struct entry *e = create(heap, VALUE_ABSENT, head, key, 0, expire_ms, origin);
+    write_vlen(e, 0);
     return e;
 }
 
 struct entry *entry_copy(struct heap *heap, const struct entry *e, struct slice key,
                          int64_t expire_ms, struct entry_origin origin) {
-    if (entry_type(e) == VALUE_STRING) {
-        struct entry *copy = entry_create_string(heap, key, entry_string(e), expire_ms, origin);
-        return entry_is_raw(e) ? entry_resize_string(heap, copy, entry_string(e).len) : copy;
+    struct hash view, apart = {0};
+    switch (entry_type(e)) {
+    case VALUE_ABSENT:
+        return entry_create_absent(heap, key, expire_ms, origin);
+    case VALUE_HASH:
+        if (entry_has_pointer(e)) {
+            hash_copy(&apart, entry_pointer(e));
+            return entry_create_hash(heap, key, &apart, expire_ms, origin);
+        }
+        return entry_create_hash(heap, key, entry_hash(e, &view), expire_ms, origin);
+    default:
+        ASSERT(entry_type(e) == VALUE_STRING);
     }
-    void *value = NULL;
-    if (entry_type(e) == VALUE_HASH) {
-        value = hash_copy(entry_pointer(e));
-    }
-    ASSERT(value || entry_type(e) == VALUE_ABSENT);
-    return entry_create_value(heap, key, entry_type(e), value, expire_ms, origin);
+    struct entry *copy = entry_create_string(heap, key, entry_string(e), expire_ms, origin);
+    return entry_is_raw(e) ? entry_resize_string(heap, copy, entry_string(e).len) : copy;
+}
+
+static void destroy_apart(struct hash *h) {
+    hash_deinit(h);
+    mem_free(h);
 }
 
 void entry_destroy(struct heap *heap, struct entry *e) {
     if (!e) {
         return;
     }
-    if (entry_has_pointer(e)) {
-        ASSERT(entry_type(e) == VALUE_STRING || entry_type(e) == VALUE_HASH);
-        if (entry_type(e) == VALUE_HASH) {
-            hash_destroy(entry_pointer(e));
-        } else {
-            blob_unref(entry_pointer(e));
-        }
+    if (entry_hash_apart(e)) {
+        destroy_apart(entry_hash_apart(e));
+    } else if (entry_has_pointer(e)) {
+        ASSERT(entry_type(e) == VALUE_STRING);
+        blob_unref(entry_pointer(e));
     }
     free_entry(heap, e);
 }
@@ -280,7 +351,7 @@ struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, st
                          int64_t expire_ms) {
     struct entry_origin origin = entry_origin(e);
     unsigned form = e->head & ENTRY_FORM_MASK;
-    size_t len = entry_has_pointer(e) ? sizeof(void *) : entry_string(e).len;
+    size_t len = entry_has_pointer(e) ? sizeof(void *) : entry_in_place(e).len;
     struct entry *moved = create(to, entry_type(e), head_for(key, expire_ms, origin) | form, key,
                                  value_bytes(e), expire_ms, origin);
     if (form != ENTRY_POINTER) {
@@ -357,6 +428,37 @@ struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len
     return e;
 }
 
+/* The pairs are where they were and their length can be changed there without wasting much. */
+static bool fits_in_place(const struct entry *e, const struct hash *h, size_t len) {
+    if (!hash_borrows(h)) {
+        return false;
+    }
+    if (entry_is_raw(e)) {
+        return raw_cap(e) <= HASH_ROOM_KEPT || len >= raw_cap(e) / 2;
+    }
+    size_t before = entry_header_bytes(e->head) + entry_key(e).len;
+    return round_bytes(before + len) == entry_bytes(e);
+}
+
+struct entry *entry_keep_hash(struct heap *heap, struct entry *e, struct hash *h) {
+    struct hash *apart = entry_hash_apart(e);
+    ASSERT(!apart || apart == h);
+    size_t len = hash_is_packed(h) ? hash_packed(h).len : 0;
+    /* Back into the entry with half of what may lie there only: it may grow again. */
+    if (apart && (!len || len > ENTRY_INLINE_BYTES_MAX / 2)) {
+        return e;
+    }
+    if (!apart && fits_in_place(e, h, len)) {
+        write_vlen(e, len);
+        return e;
+    }
+    struct entry *fresh =
+        create_hash(heap, entry_key(e), h, true, entry_expire_ms(e), entry_origin(e));
+    mem_free(apart);
+    free_entry(heap, e);
+    return fresh;
+}
+
 /* --- defragmentation --- */
 
 enum { ENTRY_ALIGN_BYTES = 8, BLOB_DEFRAG_BYTES_MAX = 16 * 1024 };
@@ -369,9 +471,13 @@ void entry_defrag_blob(struct entry *e, struct defrag *d) {
     }
 }
 
-void entry_defrag_value(struct entry *e, struct defrag *d, uint64_t *cursor) {
-    ASSERT(entry_type(e) == VALUE_HASH);
-    write_pointer(e, hash_defrag(entry_pointer(e), d, cursor));
+void entry_defrag_hash(struct entry *e, struct defrag *d, uint64_t *cursor) {
+    struct hash *h = entry_hash_apart(e);
+    if (*cursor == 0) {
+        h = defrag_move(d, h, sizeof *h, _Alignof(struct hash));
+        write_pointer(e, h);
+    }
+    hash_defrag(h, d, cursor);
 }
 
 struct entry *entry_defrag(struct entry *e, struct defrag *d) {

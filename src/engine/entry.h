@@ -1,7 +1,7 @@
 #ifndef FOREBAY_ENGINE_ENTRY_H
 #define FOREBAY_ENGINE_ENTRY_H
 /* One key and its value: a single allocation of variable layout. The same entries hold the fields
- * of large hashes (key = field).
+ * of hashes that are tables (key = field).
  *
  *     head  [expire:6] [origin:8]  klen:1|4  [vlen:1|2|cap:2 len:2]  key...  value...
  *     u8    ms         store       by head   by head                         in place, or a pointer
@@ -9,12 +9,14 @@
  *     head: | form of the value:2 | klen 4:1 | origin:1 | expire:1 | type:3 |
  *
  * 1. A string value lies in place up to ENTRY_INLINE_BYTES_MAX, else in a `struct blob` of its own,
- *    which has a reference count so that a reply can pin it. Other types: a pointer to the value.
+ *    which has a reference count so that a reply can pin it. So do the packed pairs of a hash;
+ *    longer ones, and those that are a table, are behind a `struct hash` of mem_alloc's memory.
  *    VALUE_ABSENT has no value at all.
  * 2. Nothing is padded, so every field is read and written through memcpy.
  * 3. An expiry field may hold "never": PERSIST need not move the entry.
- * 4. How much memory an entry takes can be read from it. A string may be overwritten in place by
- *    any other that takes as much. Raw strings have room to spare, `cap` bytes in all.
+ * 4. How much memory an entry takes can be read from it. A value in place may be overwritten by
+ *    any other that takes as much. Raw ones have room to spare, `cap` bytes in all: strings that
+ *    APPEND or SETRANGE made, hashes that were changed.
  * 5. The keys of a partition lie in its heap (heap.h), which moves them between commands; fields
  *    and detached entries have no heap (NULL) and lie in mem_alloc's memory. Whoever makes,
  *    changes or destroys an entry says where it lies.
@@ -63,7 +65,7 @@ enum {
     ENTRY_FORM_MASK = 3 << 6,
     ENTRY_VLEN_1 = 0 << 6,  /* in place, one byte of length */
     ENTRY_VLEN_2 = 1 << 6,  /* in place, two bytes of length */
-    ENTRY_RAW = 2 << 6,     /* the same behind two of room; made by APPEND or SETRANGE */
+    ENTRY_RAW = 2 << 6,     /* the same behind two of room */
     ENTRY_POINTER = 3 << 6, /* 8 bytes of pointer and no length */
 };
 
@@ -99,13 +101,17 @@ struct entry_origin entry_origin(const struct entry *e);
 static inline struct slice entry_string(const struct entry *e);
 /* The blob behind a string, to pin it; NULL when the value lies in place. */
 static inline struct blob *entry_blob(const struct entry *e);
-/* True once APPEND or SETRANGE made it, and for all that is not in place: OBJECT ENCODING says
- * "raw". */
+/* Of a string: true once APPEND or SETRANGE made it, and for all that is not in place: OBJECT
+ * ENCODING says "raw". */
 static inline bool entry_is_raw(const struct entry *e) {
     return e->head >= ENTRY_RAW;
 }
-/* Other types: the value (struct hash * for VALUE_HASH). */
-void *entry_value(const struct entry *e);
+/* VALUE_HASH only. Where the pairs lie in place, `view` borrows them and is returned, else the hash
+ * itself is. Valid until the entry changes or moves; what changes it is in hash.h, 2. */
+struct hash;
+struct hash *entry_hash(const struct entry *e, struct hash *view);
+/* The hash that is not in place, else NULL. */
+static inline struct hash *entry_hash_apart(const struct entry *e);
 /* Bytes of memory of the entry itself, rounded as it was asked for (a heap_size_fn). */
 size_t entry_bytes(const void *entry);
 /* Bytes of memory the entry and its value take, allocator slack included. O(1) but for collections,
@@ -115,9 +121,13 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples);
 /* --- making (owned by the caller until it is put into a table) --- */
 struct entry *entry_create_string(struct heap *heap, struct slice key, struct slice value,
                                   int64_t expire_ms, struct entry_origin origin);
-/* Takes over `value`. For VALUE_ABSENT pass NULL. */
-struct entry *entry_create_value(struct heap *heap, struct slice key, enum value_type type,
-                                 void *value, int64_t expire_ms, struct entry_origin origin);
+/* Takes over what `h` owns, which is empty then; of what it borrows there is a copy. Without room
+ * to spare where it fits in place. */
+struct entry *entry_create_hash(struct heap *heap, struct slice key, struct hash *h,
+                                int64_t expire_ms, struct entry_origin origin);
+/* VALUE_ABSENT. */
+struct entry *entry_create_absent(struct heap *heap, struct slice key, int64_t expire_ms,
+                                  struct entry_origin origin);
 /* A deep copy under another key. */
 struct entry *entry_copy(struct heap *heap, const struct entry *e, struct slice key,
                          int64_t expire_ms, struct entry_origin origin);
@@ -136,14 +146,18 @@ struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, st
 /* A string made `len` bytes long and raw: zeros where it grew, room to grow again. Returns `e`, or
  * the entry that takes its place; `e` is used up then. */
 struct entry *entry_resize_string(struct heap *heap, struct entry *e, size_t len);
+/* `h`, which entry_hash gave for `e`, was changed. It is taken over and may not be used any more;
+ * TTL and origin stay, and it gets room to grow again. Returns `e`, or the entry that takes its
+ * place; `e` is used up then. */
+struct entry *entry_keep_hash(struct heap *heap, struct entry *e, struct hash *h);
 
 /* --- defragmentation: as the partition's lock allows, see defrag.h --- */
 struct defrag;
 /* Moves the string's blob, unless a reply pins it. */
 void entry_defrag_blob(struct entry *e, struct defrag *d);
-/* Moves the value of another type. `cursor` 0 starts; it is 0 again when all was looked at, else
+/* Moves a hash that is not in place. `cursor` 0 starts; it is 0 again when all was looked at, else
  * the next call goes on there. */
-void entry_defrag_value(struct entry *e, struct defrag *d, uint64_t *cursor);
+void entry_defrag_hash(struct entry *e, struct defrag *d, uint64_t *cursor);
 /* Moves an entry of mem_alloc's memory and its blob: returns where it is now. */
 struct entry *entry_defrag(struct entry *e, struct defrag *d);
 
@@ -202,16 +216,25 @@ static inline struct blob *entry_blob(const struct entry *e) {
     return entry_type(e) == VALUE_STRING && entry_has_pointer(e) ? entry_pointer(e) : NULL;
 }
 
-static inline struct slice entry_string(const struct entry *e) {
-    if (entry_has_pointer(e)) {
-        const struct blob *b = entry_pointer(e);
-        return slice_of(b->bytes, b->len);
-    }
+static inline struct hash *entry_hash_apart(const struct entry *e) {
+    return entry_type(e) == VALUE_HASH && entry_has_pointer(e) ? entry_pointer(e) : NULL;
+}
+
+/* The value of any type, which lies in place. */
+static inline struct slice entry_in_place(const struct entry *e) {
     struct slice key = entry_key(e);
     uint16_t vlen = (uint8_t)key.ptr[-1];
     if (e->head & ENTRY_FORM_MASK) {
         memcpy(&vlen, key.ptr - 2, sizeof vlen);
     }
     return slice_of(key.ptr + key.len, vlen);
+}
+
+static inline struct slice entry_string(const struct entry *e) {
+    if (entry_has_pointer(e)) {
+        const struct blob *b = entry_pointer(e);
+        return slice_of(b->bytes, b->len);
+    }
+    return entry_in_place(e);
 }
 #endif

@@ -1,11 +1,13 @@
 /* The hash type; see hash.h. Changed and read under the lock of its key's partition.
  *
- *   packed:   len field len value len field len value ...      one allocation, searched in order
+ *   packed:   count len field len value len field value ...            searched in order
+ *             count: one byte, of pairs; 255: that many or more
  *             len: one byte below 128, else four, the highest bit set, most significant first
  *   table:    a struct table of entries, field = key, with a seed of its own
  *
- * 1. Exactly one of `table` and `packed` is in use; a table never goes back to packed.
- * 2. hash_limits bound a packed hash, and PACKED_BYTES_MAX whatever they say. */
+ * 1. At most one of `table` and pairs in `packed` is there; a table never goes back to packed.
+ * 2. hash_limits bound what hash_set keeps packed, and PACKED_BYTES_MAX whatever they say.
+ * 3. `len` 0: nothing was written to `packed` yet, which may be NULL then. */
 #include "engine/hash.h"
 
 #include "base/assert.h"
@@ -19,13 +21,7 @@ enum {
     PACKED_CAP_MIN = 64, /* what is more is given back when half of it is not in use */
     PACKED_LEN_BYTES_MAX = 4,
     PACKED_ALIGN_BYTES = 8,
-};
-
-struct hash {
-    struct table *table;
-    char *packed;
-    uint32_t len, cap; /* bytes of `packed` */
-    uint32_t count;    /* pairs in `packed` */
+    PACKED_START = 1, /* behind the count */
 };
 
 /* --- packed pairs --- */
@@ -79,7 +75,7 @@ static struct pair pair_at(const struct hash *h, size_t at) {
 }
 
 static bool packed_find(const struct hash *h, struct slice field, struct pair *out) {
-    for (size_t at = 0; at < h->len; at = out->end) {
+    for (size_t at = PACKED_START; at < h->len; at = out->end) {
         *out = pair_at(h, at);
         if (slice_eq(out->field, field)) {
             return true;
@@ -88,24 +84,67 @@ static bool packed_find(const struct hash *h, struct slice field, struct pair *o
     return false;
 }
 
-static void packed_fit(struct hash *h, size_t len) {
-    h->cap = (uint32_t)mem_good_size(len + len / 8);
-    h->packed = mem_realloc(h->packed, h->cap);
+static uint32_t packed_count(const struct hash *h) {
+    if (LIKELY(h->count != HASH_COUNT_UNKNOWN)) {
+        return h->count;
+    }
+    uint32_t count = 0;
+    for (size_t at = PACKED_START; at < h->len; count++) {
+        at = pair_at(h, at).end;
+    }
+    return count;
+}
+
+static void set_count(struct hash *h, uint32_t count) {
+    h->count = count;
+    h->packed[0] = (char)MIN(count, HASH_COUNT_MANY);
+}
+
+/* Memory of its own, of `cap` bytes or a few more. */
+static void set_cap(struct hash *h, size_t cap) {
+    cap = mem_good_size(cap);
+    if (h->borrows) {
+        char *own = mem_alloc(cap);
+        memcpy(own, h->packed, h->len);
+        h->packed = own;
+        h->borrows = false;
+    } else {
+        h->packed = mem_realloc(h->packed, cap);
+    }
+    h->cap = (uint32_t)cap;
+}
+
+/* Before the first pair, and before `packed` is read by others. */
+static void begin_packed(struct hash *h) {
+    if (h->len == 0) {
+        if (h->cap == 0) {
+            set_cap(h, PACKED_START);
+        }
+        h->len = PACKED_START;
+        set_count(h, 0);
+    }
 }
 
 /* Makes the run [offset, offset + old) of `packed` `fresh` bytes long; returns where it is now. */
 static char *packed_splice(struct hash *h, size_t offset, size_t old, size_t fresh) {
     size_t len = h->len - old + fresh, tail = h->len - offset - old;
     if (len > h->cap) {
-        packed_fit(h, len);
+        set_cap(h, len + len / 8);
     }
     char *at = h->packed + offset;
     memmove(at + fresh, at + old, tail);
     h->len = (uint32_t)len;
-    if (h->cap > PACKED_CAP_MIN && len < h->cap / 2) {
-        packed_fit(h, len);
+    if (fresh < old && !h->borrows && h->cap > PACKED_CAP_MIN && len < h->cap / 2) {
+        set_cap(h, len + len / 8);
     }
     return h->packed + offset;
+}
+
+static void packed_append(struct hash *h, struct slice field, struct slice value) {
+    uint32_t count = packed_count(h);
+    char *at = packed_splice(h, h->len, 0, packed_bytes(field) + packed_bytes(value));
+    write_slice(write_slice(at, field), value);
+    set_count(h, count + 1);
 }
 
 static bool packed_set(struct hash *h, struct slice field, struct slice value) {
@@ -115,9 +154,8 @@ static bool packed_set(struct hash *h, struct slice field, struct slice value) {
         write_slice(packed_splice(h, offset, packed_bytes(p.value), packed_bytes(value)), value);
         return false;
     }
-    char *at = packed_splice(h, h->len, 0, packed_bytes(field) + packed_bytes(value));
-    write_slice(write_slice(at, field), value);
-    h->count++;
+    begin_packed(h);
+    packed_append(h, field, value);
     return true;
 }
 
@@ -126,7 +164,7 @@ static bool fits_packed(const struct hash *h, struct slice field, struct slice v
     struct pair p;
     return field.len <= l->packed_bytes_max && value.len <= l->packed_bytes_max &&
            h->len + field.len + value.len + 2 * PACKED_LEN_BYTES_MAX <= PACKED_BYTES_MAX &&
-           (h->count < l->packed_fields_max || packed_find(h, field, &p));
+           (packed_count(h) < l->packed_fields_max || packed_find(h, field, &p));
 }
 
 /* --- table --- */
@@ -155,14 +193,15 @@ static bool set_in_table(struct table *t, struct slice field, struct slice value
 }
 
 static void free_packed(struct hash *h) {
-    mem_free(h->packed);
-    h->packed = NULL;
-    h->len = h->cap = h->count = 0;
+    if (!h->borrows) {
+        mem_free(h->packed);
+    }
+    *h = (struct hash){.table = h->table};
 }
 
 static void convert_to_table(struct hash *h) {
     struct table *t = make_table();
-    for (size_t at = 0; at < h->len;) {
+    for (size_t at = PACKED_START; at < h->len;) {
         struct pair p = pair_at(h, at);
         bool fresh = set_in_table(t, p.field, p.value);
         ASSERT(fresh);
@@ -174,43 +213,39 @@ static void convert_to_table(struct hash *h) {
 
 /* --- the type --- */
 
-struct hash *hash_create(void) {
-    return mem_zalloc(sizeof(struct hash));
+void hash_deinit(struct hash *h) {
+    table_destroy(h->table);
+    h->table = NULL;
+    free_packed(h);
 }
 
-void hash_destroy(struct hash *h) {
-    if (h) {
-        table_destroy(h->table);
-        mem_free(h->packed);
-        mem_free(h);
-    }
-}
-
-struct hash *hash_copy(const struct hash *h) {
-    struct hash *copy = hash_create();
-    if (!h->table) {
-        if (h->len) {
-            packed_splice(copy, 0, 0, h->len);
-            memcpy(copy->packed, h->packed, h->len);
-            copy->count = h->count;
+void hash_copy(struct hash *to, const struct hash *from) {
+    if (!from->table) {
+        if (from->len) {
+            set_cap(to, from->len);
+            memcpy(to->packed, from->packed, from->len);
+            to->len = from->len;
+            to->count = from->count;
         }
-        return copy;
+        return;
     }
-    copy->table = make_table();
+    free_packed(to);
+    to->table = make_table();
     struct hash_iter it = {0};
     struct slice field, value;
-    while (hash_next(h, &it, &field, &value)) {
-        set_in_table(copy->table, field, value);
+    while (hash_next(from, &it, &field, &value)) {
+        set_in_table(to->table, field, value);
     }
-    return copy;
 }
 
 uint64_t hash_count(const struct hash *h) {
-    return h->table ? table_count(h->table) : h->count;
+    return h->table ? table_count(h->table) : packed_count(h);
 }
 
-bool hash_is_packed(const struct hash *h) {
-    return !h->table;
+struct slice hash_packed(struct hash *h) {
+    ASSERT(!h->table);
+    begin_packed(h);
+    return slice_of(h->packed, h->len);
 }
 
 bool hash_get(const struct hash *h, struct slice field, struct slice *value) {
@@ -246,8 +281,9 @@ bool hash_delete(struct hash *h, struct slice field) {
         if (!packed_find(h, field, &p)) {
             return false;
         }
+        uint32_t count = packed_count(h);
         packed_splice(h, p.start, p.end - p.start, 0);
-        h->count--;
+        set_count(h, count - 1);
         return true;
     }
     struct key key = table_key(h->table, field);
@@ -256,6 +292,26 @@ bool hash_delete(struct hash *h, struct slice field) {
         entry_destroy(NULL, table_remove(h->table, &key, ref));
     }
     return ref.slot != NULL;
+}
+
+size_t hash_pairs_bytes(const struct slice *pairs, uint32_t count) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < 2 * count; i++) {
+        bytes += packed_bytes(pairs[i]);
+    }
+    return bytes;
+}
+
+void hash_append(struct hash *h, const struct slice *pairs, uint32_t count) {
+    begin_packed(h);
+    size_t len = h->len + hash_pairs_bytes(pairs, count);
+    ASSERT(!h->table && len <= PACKED_BYTES_MAX);
+    if (len > h->cap) {
+        set_cap(h, len);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        packed_append(h, pairs[2 * i], pairs[2 * i + 1]);
+    }
 }
 
 static void read_entry(struct table_ref ref, struct slice *field, struct slice *value) {
@@ -267,10 +323,11 @@ static void read_entry(struct table_ref ref, struct slice *field, struct slice *
 bool hash_next(const struct hash *h, struct hash_iter *it, struct slice *field,
                struct slice *value) {
     if (!h->table) {
-        if (it->at >= h->len) {
+        size_t at = MAX(it->at, PACKED_START);
+        if (at >= h->len) {
             return false;
         }
-        struct pair p = pair_at(h, it->at);
+        struct pair p = pair_at(h, at);
         it->at = p.end;
         *field = p.field;
         *value = p.value;
@@ -322,16 +379,15 @@ void hash_random(const struct hash *h, struct rng *rng, struct slice *field, str
         return;
     }
     struct hash_iter it = {0};
-    for (uint64_t skip = rng_below(rng, h->count) + 1; skip > 0; skip--) {
+    for (uint64_t skip = rng_below(rng, packed_count(h)) + 1; skip > 0; skip--) {
         bool more = hash_next(h, &it, field, value);
         ASSERT(more);
     }
 }
 
 size_t hash_memory_bytes(const struct hash *h, uint32_t samples) {
-    size_t bytes = mem_size(h);
     if (!h->table) {
-        return bytes + (h->packed ? mem_size(h->packed) : 0);
+        return h->borrows || !h->packed ? 0 : mem_size(h->packed);
     }
     uint64_t count = table_count(h->table), measured = 0, sum = 0;
     struct table_iter it = {0};
@@ -341,7 +397,7 @@ size_t hash_memory_bytes(const struct hash *h, uint32_t samples) {
         measured++;
     }
     double entries = measured ? (double)sum / (double)measured * (double)count : 0;
-    return bytes + table_index_bytes(h->table) + (size_t)entries;
+    return table_index_bytes(h->table) + (size_t)entries;
 }
 
 static void drain_entry(void *arg, struct entry *e) {
@@ -357,10 +413,9 @@ bool hash_drain(struct hash *h, uint64_t limit) {
     return table_drain(h->table, limit, drain_entry, NULL);
 }
 
-struct hash *hash_defrag(struct hash *h, struct defrag *d, uint64_t *cursor) {
+void hash_defrag(struct hash *h, struct defrag *d, uint64_t *cursor) {
     if (*cursor == 0) {
-        h = defrag_move(d, h, sizeof *h, _Alignof(struct hash));
-        if (h->packed) {
+        if (h->packed && !h->borrows) {
             h->packed = defrag_move(d, h->packed, h->cap, PACKED_ALIGN_BYTES);
         }
         if (h->table) {
@@ -369,10 +424,9 @@ struct hash *hash_defrag(struct hash *h, struct defrag *d, uint64_t *cursor) {
     }
     if (!h->table) {
         *cursor = 0;
-        return h;
+        return;
     }
     do {
         *cursor = table_defrag(h->table, *cursor, d);
     } while (*cursor && !defrag_is_spent(d));
-    return h;
 }

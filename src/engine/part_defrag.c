@@ -1,6 +1,7 @@
-/* Defragmentation of values: what of them lies in the allocator's memory (hashes, strings beyond
- * ENTRY_INLINE_BYTES_MAX) is moved out of sparse slabs, on a walk over a partition's tables. Under
- * the partition's lock, between commands. Entries and index are compacted by part_compact.c.
+/* Defragmentation of values: what of them lies in the allocator's memory (hashes that are tables,
+ * strings and packed hashes beyond ENTRY_INLINE_BYTES_MAX) is moved out of sparse slabs, on a walk
+ * over a partition's tables. Under the partition's lock, between commands. Entries and index are
+ * compacted by part_compact.c.
  *
  *     keyspace: judge -> round -> [partition: step, step ...] ... all partitions finished -> judge
  *
@@ -43,8 +44,8 @@ static void note_entry(void *arg, struct entry *e, struct table_ref ref) {
 }
 
 static bool is_large(const struct entry *e) {
-    return entry_type(e) == VALUE_HASH && hash_count(entry_value(e)) > SMALL_FIELDS &&
-           !hash_is_packed(entry_value(e));
+    const struct hash *h = entry_hash_apart(e);
+    return h && !hash_is_packed(h) && hash_count(h) > SMALL_FIELDS;
 }
 
 static void count_key(struct partition *p, bool moved) {
@@ -59,7 +60,7 @@ static void defrag_small(struct partition *p, struct entry *e, struct defrag *d)
         uint32_t most = d->most;
         uint64_t cursor = 0;
         d->most = UINT32_MAX;
-        entry_defrag_value(e, d, &cursor);
+        entry_defrag_hash(e, d, &cursor);
         ASSERT(cursor == 0);
         d->most = most;
     }
@@ -71,7 +72,7 @@ static struct entry *next_large(const struct table *t, const struct noted *n, ui
                                 uint64_t *hash) {
     struct entry *next = NULL;
     for (uint32_t i = 0; i < n->count; i++) {
-        if (entry_has_pointer(n->entries[i]) && is_large(n->entries[i])) {
+        if (is_large(n->entries[i])) {
             uint64_t at = table_key(t, entry_key(n->entries[i])).hash;
             if (at >= from && (!next || at < *hash)) {
                 next = n->entries[i];
@@ -95,7 +96,7 @@ static bool defrag_large(struct partition *p, const struct table *t, const struc
             w->value_moved = false;
         }
         uint32_t before = d->moved;
-        entry_defrag_value(e, d, &w->value_cursor);
+        entry_defrag_hash(e, d, &w->value_cursor);
         w->value_moved |= d->moved > before;
         if (w->value_cursor) {
             return false;

@@ -27,7 +27,7 @@ static struct list *drain_add(struct partition *p, struct table *table, struct e
 static bool is_large(const struct entry *e) {
     switch (entry_type(e)) {
     case VALUE_HASH:
-        return hash_count(entry_value(e)) > DRAIN_STEP_FIELDS;
+        return hash_count(entry_hash_apart(e)) > DRAIN_STEP_FIELDS;
     case VALUE_STRING:
         return entry_blob(e) && entry_blob(e)->cap >= DRAIN_BLOB_BYTES;
     default:
@@ -48,7 +48,7 @@ void part_discard(struct partition *p, struct entry *e) {
  * what is left of the table, so that few of them wait at a time. */
 static void discard_entry(void *arg, struct entry *e) {
     struct partition *p = arg;
-    if (entry_type(e) == VALUE_HASH && !hash_is_packed(entry_value(e))) {
+    if (entry_hash_apart(e) && !hash_is_packed(entry_hash_apart(e))) {
         list_push_front(&p->drain, drain_add(p, NULL, e));
     } else {
         part_discard(p, e);
@@ -64,8 +64,8 @@ static uint64_t drain_first(struct partition *p, uint64_t limit) {
         before = table_count(item->table);
         empty = table_drain(item->table, limit, discard_entry, p);
         after = table_count(item->table);
-    } else if (entry_type(item->entry) == VALUE_HASH) {
-        struct hash *hash = entry_value(item->entry);
+    } else if (entry_hash_apart(item->entry)) {
+        struct hash *hash = entry_hash_apart(item->entry);
         before = hash_count(hash);
         empty = hash_drain(hash, limit);
         after = hash_count(hash);

@@ -285,6 +285,23 @@ char *part_resize_string(struct partition *p, unsigned db, const struct key *key
     return (char *)entry_string(e).ptr;
 }
 
+void part_put_hash(struct partition *p, unsigned db, const struct key *key, struct hash *h) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    struct entry *old = ref.slot ? table_entry(ref) : NULL;
+    if (!old || entry_type(old) != VALUE_HASH) {
+        const struct entry_origin none = {0, 0};
+        part_put(p, db, key, entry_create_hash(&p->heap, key->bytes, h, EXPIRE_NEVER, none));
+        return;
+    }
+    struct entry *e = entry_keep_hash(&p->heap, old, h);
+    if (e != old) {
+        table_update(p->db[db], ref, e);
+    }
+    touch_slot(p, db, ref);
+    part_touched(p, db, key);
+}
+
 bool part_delete(struct partition *p, unsigned db, const struct key *key, int64_t now_ms) {
     part_assert(p, db);
     struct table_ref ref = find_live(p, db, key, now_ms);
@@ -330,11 +347,6 @@ bool part_set_expire(struct partition *p, unsigned db, const struct key *key, in
     table_update(p->db[db], ref, e);
     part_touched(p, db, key);
     return true;
-}
-
-void part_changed(struct partition *p, unsigned db, const struct key *key) {
-    part_assert(p, db);
-    part_touched(p, db, key);
 }
 
 /* --- OBJECT IDLETIME, OBJECT FREQ --- */

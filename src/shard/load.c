@@ -16,6 +16,11 @@
 
 #include "base/mem.h"
 
+enum {
+    ROW_PACKED_COLUMNS_MAX = 256,    /* a hash row with more, or longer than so many bytes, */
+    ROW_PACKED_BYTES_MAX = 64 << 10, /* is kept as hash-max-listpack-* say */
+};
+
 static bool load_has_key(const struct load *l, const struct key *key) {
     return slice_eq(l->key.bytes, key->bytes);
 }
@@ -191,25 +196,40 @@ static int64_t fill_expire_ms(struct shard *sh, const struct mapping *m) {
     return sh->env.now_ms + m->ttl_ms - (int64_t)rng_below(&sh->env.rng, jitter_ms + 1);
 }
 
+/* A hash row. It is never written to and has few fields, all different: packed whatever the lengths
+ * of its columns, where a table would have an allocation for each. */
+static struct entry *entry_of_columns(struct shard *sh, const struct load *l, int64_t expire_ms) {
+    const struct store_value *row = &l->request->value;
+    char room[ENTRY_INLINE_BYTES_MAX];
+    struct hash h;
+    hash_init(&h, room, sizeof room);
+    if (row->pairs_count <= ROW_PACKED_COLUMNS_MAX &&
+        hash_pairs_bytes(row->pairs, row->pairs_count) <= ROW_PACKED_BYTES_MAX) {
+        hash_append(&h, row->pairs, row->pairs_count);
+    } else {
+        for (uint32_t i = 0; i < row->pairs_count; i++) {
+            hash_set(&h, row->pairs[2 * i], row->pairs[2 * i + 1], &sh->env.settings->hash);
+        }
+    }
+    struct entry_origin origin = {l->map->id, l->generation};
+    return entry_create_hash(NULL, l->key.bytes, &h, expire_ms, origin);
+}
+
 /* The row as a detached entry of the table's kind; NULL when there is no row to keep. */
 static struct entry *entry_of_row(struct shard *sh, struct load *l) {
     const struct store_request *r = l->request;
     struct entry_origin origin = {l->map->id, l->generation};
     if (r->status == STORE_ABSENT) {
         return l->map->absent_ms > 0
-                   ? entry_create_value(NULL, l->key.bytes, VALUE_ABSENT, NULL,
-                                        sh->env.now_ms + l->map->absent_ms, origin)
+                   ? entry_create_absent(NULL, l->key.bytes, sh->env.now_ms + l->map->absent_ms,
+                                         origin)
                    : NULL;
     }
     int64_t expire_ms = fill_expire_ms(sh, l->map);
     if (!r->value.is_hash) {
         return entry_create_string(NULL, l->key.bytes, r->value.string, expire_ms, origin);
     }
-    struct hash *h = hash_create();
-    for (uint32_t i = 0; i < r->value.pairs_count; i++) {
-        hash_set(h, r->value.pairs[2 * i], r->value.pairs[2 * i + 1], &sh->env.settings->hash);
-    }
-    return entry_create_value(NULL, l->key.bytes, VALUE_HASH, h, expire_ms, origin);
+    return entry_of_columns(sh, l, expire_ms);
 }
 
 /* Under the lock: may this load's row be stored? */

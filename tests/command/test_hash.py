@@ -1,4 +1,8 @@
 """The hash commands, on packed and on large hashes."""
+import random
+
+import pytest
+
 from cases import cases, run
 from resp import Error, Map, Nil
 
@@ -263,6 +267,77 @@ def test_large_fields_and_values(client):
         assert client.cmd("HGET", "h", "f") == value
         assert client.cmd("HSTRLEN", "h", "f") == size
         assert client.cmd("HGET", "h", b"f" * size) == b"w"
+
+
+def check_model(client, key, model, expires):
+    assert dict(pairs_of(client, client.cmd("HGETALL", key))) == model
+    assert client.cmd("HLEN", key) == len(model)
+    names = list(model) + [b"none"]
+    assert client.cmd("HMGET", key, *names) == list(model.values()) + [Nil]
+    assert (client.cmd("PTTL", key) > 0) == expires
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_changes_against_a_model(client, seed):
+    """Hashes that grow and shrink across every way of keeping them, with and without a TTL."""
+    rng = random.Random(seed)
+    models, expiring = {}, set()
+    longest = {"h0": 5, "h1": 64, "h2": 64, "h3": 66}
+    for _ in range(1500):
+        key = rng.choice(list(longest))
+        model = models.setdefault(key, {})
+        field = b"f%d" % rng.randrange(4 if key == "h0" else 250)
+        step = rng.randrange(20)
+        if step < 9:
+            value = b"v" * rng.randrange(longest[key])
+            assert client.cmd("HSET", key, field, value) == (field not in model)
+            model[field] = value
+        elif step < 11:
+            some = {b"f%d" % rng.randrange(250): b"w" * rng.randrange(longest[key])
+                    for _ in range(rng.randrange(1, 60))}
+            client.cmd("HSET", key, *[x for pair in some.items() for x in pair])
+            model.update(some)
+        elif step < 15:
+            some = rng.sample(list(model), min(len(model), rng.randrange(1, 40))) + [b"none"]
+            assert client.cmd("HDEL", key, *some) == len(some) - 1
+            for name in some[:-1]:
+                del model[name]
+        elif step == 15:
+            by = rng.randrange(-10 ** rng.randrange(1, 19), 10 ** rng.randrange(1, 19))
+            if not model.get(b"n"):
+                model[b"n"] = b"0"
+                client.cmd("HSET", key, "n", "0")
+            if abs(int(model[b"n"]) + by) < 2 ** 63 - 1:
+                model[b"n"] = b"%d" % (int(model[b"n"]) + by)
+                assert client.cmd("HINCRBY", key, "n", by) == int(model[b"n"])
+        elif step == 16 and model:
+            assert client.cmd("PERSIST", key) == (key in expiring)
+            expiring.discard(key)
+        elif step == 17 and model:
+            assert client.cmd("PEXPIRE", key, 10 ** 7) == 1
+            expiring.add(key)
+        elif step == 18 and model:
+            other = rng.choice([k for k in longest if k != key])
+            assert client.cmd("COPY", key, other, "REPLACE") == 1
+            models[other] = dict(model)
+            (expiring.add if key in expiring else expiring.discard)(other)
+            check_model(client, other, model, key in expiring)
+        if not model:
+            assert client.cmd("EXISTS", key) == 0
+            expiring.discard(key)
+        check_model(client, key, model, key in expiring)
+
+
+def test_a_change_of_any_kind_is_seen_by_watch(client, other):
+    client.cmd("HSET", "h", "f", "12345", "g", "v")
+    for change in (["HSET", "h", "f", "54321"], ["HSET", "h", "f", "7"], ["HSET", "h", "n", "x"],
+                   ["HINCRBY", "h", "f", "1"], ["HDEL", "h", "g"], ["HSET", "h", "l", "x" * 9000],
+                   ["HDEL", "h", "l"], ["HDEL", "h", "f", "n"]):
+        client.cmd("WATCH", "h")
+        other.cmd(*change)
+        client.cmd("MULTI")
+        client.cmd("PING")
+        assert not isinstance(client.cmd("EXEC"), list), change
 
 
 def test_growing_out_of_packed_keeps_everything(client):

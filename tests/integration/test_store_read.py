@@ -132,6 +132,32 @@ def test_a_large_value(shop):
     assert shop.cmd("GET", "text:large") == b"x" * size
 
 
+def test_rows_without_fields_and_rows_of_long_columns(db, forebay):
+    """Fields are kept together whatever their length, up to 64 KB."""
+    c = forebay(db, maps=["note note:{id} table=items as=hash columns=note",
+                          "both both:{k} table=texts as=hash"]).client()
+    assert c.cmd("HGETALL", "note:1") == []
+    for _ in range(2):
+        assert c.cmd("HLEN", "note:1") == 0 and c.cmd("EXISTS", "note:1") == 1
+        assert c.cmd("HRANDFIELD", "note:1") is Nil
+        assert c.cmd("HRANDFIELD", "note:1", "-3") == []
+        assert c.cmd("HRANDFIELD", "note:1", "3") == []
+        assert c.cmd("HSCAN", "note:1", "0") == [b"0", []]
+        c.cmd("DEL", "note:1")
+    for size, packed in ((10, True), (200, True), (8000, True), (8192, True), (60000, True),
+                         (66000, False)):
+        if db.kind == "mysql" and size > 65535:
+            continue
+        key, value = "k%d" % size, "x" * size
+        db.sql("INSERT INTO texts VALUES ('%s', '%s')" % (key, value))
+        for _ in range(2):
+            row = pairs(c.cmd("HGETALL", "both:" + key))
+            assert row == {b"k": key.encode(), b"v": value.encode()}
+            encoding = c.cmd("OBJECT", "ENCODING", "both:" + key)
+            assert encoding == (b"listpack" if packed else b"hashtable")
+        assert c.cmd("HSTRLEN", "both:" + key, "v") == size
+
+
 def test_keys_longer_than_the_column(shop):
     assert shop.cmd("GET", "text:" + "k" * 5000) is Nil
     assert shop.cmd("GET", b"blob:" + b"k" * 5000) is Nil

@@ -156,7 +156,7 @@ static void store_row(struct harness *h, const struct row_miss *miss, struct ent
     struct entry *e =
         h->row_value
             ? entry_create_string(&p->heap, key, slice_str(h->row_value), deadline, origin)
-            : entry_create_value(&p->heap, key, VALUE_ABSENT, NULL, deadline, origin);
+            : entry_create_absent(&p->heap, key, deadline, origin);
     part_put(p, 0, &miss->key, e);
     lockset_unlock(&one, h->ks);
 }

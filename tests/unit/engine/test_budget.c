@@ -386,10 +386,10 @@ static void set_hash(struct keyspace *ks, unsigned n, struct rng *rng) {
     static const struct hash_limits limits = {.packed_fields_max = 1, .packed_bytes_max = 1};
     static const char bytes[256];
     char name[32];
-    struct hash *h = hash_create();
+    struct hash h = {0};
     for (uint64_t i = 0, fields = 2 + rng_below(rng, 40); i < fields; i++) {
         int len = snprintf(name, sizeof name, "f%u", (unsigned)i);
-        hash_set(h, slice_of(name, (size_t)len), slice_of(bytes, rng_below(rng, 200)), &limits);
+        hash_set(&h, slice_of(name, (size_t)len), slice_of(bytes, rng_below(rng, 200)), &limits);
     }
     int len = snprintf(name, sizeof name, "hash:%u", n);
     struct key key = keyspace_key(ks, slice_of(name, (size_t)len));
@@ -397,7 +397,7 @@ static void set_hash(struct keyspace *ks, unsigned n, struct rng *rng) {
     lock_take(&p->lock);
     struct entry_origin none = {0, 0};
     part_put(p, 0, &key,
-             entry_create_value(&p->heap, key.bytes, VALUE_HASH, h, EXPIRE_NEVER, none));
+             entry_create_hash(&p->heap, key.bytes, &h, EXPIRE_NEVER, none));
     lock_release(&p->lock);
 }
 

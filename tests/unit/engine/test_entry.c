@@ -7,7 +7,6 @@
 
 #include "base/mem.h"
 #include "engine/entry.h"
-#include "engine/hash.h"
 
 static const size_t lengths[] = {0, 1, 63, 127, 254, 255, 256, 257, 8191, 8192, 8193, 65535, 65536};
 enum { LENGTHS = sizeof lengths / sizeof lengths[0] };
@@ -78,29 +77,15 @@ static void test_expiry_range(void **state) {
     entry_destroy(NULL, e);
 }
 
-static void test_values(void **state) {
-    struct hash *h = hash_create();
-    const struct hash_limits limits = {128, 64};
-    hash_set(h, SLICE("f"), SLICE("v"), &limits);
-    struct entry *e = entry_create_value(NULL, SLICE("key"), VALUE_HASH, h, 5, some_origin);
-    assert_int_equal(entry_type(e), VALUE_HASH);
-    assert_ptr_equal(entry_value(e), h);
-    assert_null(entry_blob(e));
-    struct entry *copy = entry_copy(NULL, e, SLICE("copy"), EXPIRE_NEVER, no_origin);
-    assert_ptr_not_equal(entry_value(copy), h);
-    struct slice value;
-    assert_true(hash_get(entry_value(copy), SLICE("f"), &value));
-    assert_true(slice_eq(value, SLICE("v")));
-    e = entry_move(NULL, NULL, e, SLICE("a longer key"), EXPIRE_NEVER);
-    assert_ptr_equal(entry_value(e), h);
-    entry_destroy(NULL, copy);
-    entry_destroy(NULL, e);
-    struct entry *absent =
-        entry_create_value(NULL, SLICE("key"), VALUE_ABSENT, NULL, 5, some_origin);
+static void test_absent(void **state) {
+    struct entry *absent = entry_create_absent(NULL, SLICE("key"), 5, some_origin);
     assert_int_equal(entry_type(absent), VALUE_ABSENT);
-    assert_null(entry_value(absent));
+    assert_null(entry_hash_apart(absent));
     absent = entry_move(NULL, NULL, absent, SLICE("key"), 8);
     assert_true(entry_expire_ms(absent) == 8);
+    struct entry *copy = entry_copy(NULL, absent, SLICE("copy"), EXPIRE_NEVER, no_origin);
+    assert_int_equal(entry_type(copy), VALUE_ABSENT);
+    entry_destroy(NULL, copy);
     entry_destroy(NULL, absent);
 }
 
@@ -193,7 +178,7 @@ static void test_resize(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_layouts),        cmocka_unit_test(test_expiry_range),
-        cmocka_unit_test(test_values),         cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_absent),         cmocka_unit_test(test_overwrite),
         cmocka_unit_test(test_blob_overwrite), cmocka_unit_test(test_resize),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -67,7 +67,7 @@ static void check_all(const struct hash *h, const int *model, uint32_t fields) {
 
 static void run_model(uint64_t seed, uint32_t fields, size_t value_max, bool stays_packed) {
     struct rng rng = {seed};
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     int *model = mem_alloc(fields * sizeof *model);
     memset(model, -1, fields * sizeof *model);
     char bytes[VALUE_BYTES];
@@ -91,11 +91,12 @@ static void run_model(uint64_t seed, uint32_t fields, size_t value_max, bool sta
     check_all(h, model, fields);
     assert_int_equal(hash_is_packed(h), stays_packed);
     assert_true(hash_memory_bytes(h, 0) > hash_count(h) * 3);
-    struct hash *copy = hash_copy(h);
+    struct hash other = {0}, *copy = &other;
+    hash_copy(copy, h);
     assert_int_equal(hash_is_packed(copy), stays_packed);
-    hash_destroy(h);
+    hash_deinit(h);
     check_all(copy, model, fields);
-    hash_destroy(copy);
+    hash_deinit(copy);
     mem_free(model);
 }
 
@@ -112,7 +113,7 @@ static void test_limits(void **state) {
     struct text text;
     char bytes[65];
     memset(bytes, 'x', sizeof bytes);
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     for (uint32_t n = 0; n < 128; n++) {
         assert_true(hash_set(h, field_of(&text, n), slice_of(bytes, 64), &limits));
     }
@@ -122,16 +123,13 @@ static void test_limits(void **state) {
     assert_true(hash_set(h, SLICE("one more"), SLICE("v"), &limits));
     assert_false(hash_is_packed(h));
     assert_int_equal(hash_count(h), 129);
-    hash_destroy(h);
-    h = hash_create();
+    hash_deinit(h);
     hash_set(h, SLICE("f"), slice_of(bytes, 65), &limits);
     assert_false(hash_is_packed(h));
-    hash_destroy(h);
-    h = hash_create();
+    hash_deinit(h);
     hash_set(h, slice_of(bytes, 65), SLICE(""), &limits);
     assert_false(hash_is_packed(h));
-    hash_destroy(h);
-    hash_destroy(NULL);
+    hash_deinit(h);
 }
 
 /* Lengths around the two forms of a packed length. */
@@ -139,7 +137,7 @@ static void test_packed_lengths(void **state) {
     const struct hash_limits wide = {1000, 1000000};
     const size_t lengths[] = {0, 1, 127, 128, 129, 65536, 70000};
     char *bytes = mem_zalloc(70000);
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     for (unsigned f = 0; f < ARRAY_COUNT(lengths); f++) {
         for (unsigned v = 0; v < ARRAY_COUNT(lengths); v++) {
             struct slice field = slice_of(bytes, lengths[f]), value;
@@ -154,7 +152,7 @@ static void test_packed_lengths(void **state) {
         assert_true(hash_delete(h, slice_of(bytes, lengths[f])));
     }
     assert_int_equal(hash_count(h), 0);
-    hash_destroy(h);
+    hash_deinit(h);
     mem_free(bytes);
 }
 
@@ -166,7 +164,7 @@ static void mark(void *arg, struct slice field, struct slice value) {
 /* A packed hash gives back what its deleted fields took. */
 static void test_packed_shrinks(void **state) {
     enum { PACKED = 100 };
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     struct text text;
     char value[64];
     memset(value, 'v', sizeof value);
@@ -183,12 +181,12 @@ static void test_packed_shrinks(void **state) {
     hash_set(h, field_of(&text, 0), SLICE(""), &limits);
     assert_true(hash_get(h, field_of(&text, 0), &left) && left.len == 0);
     assert_true(hash_delete(h, field_of(&text, 0)) && hash_count(h) == 0);
-    hash_destroy(h);
+    hash_deinit(h);
 }
 
 static void test_scan(void **state) {
     struct text text;
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     uint8_t seen[FIELDS * 3] = {0};
     for (uint32_t n = 0; n < FIELDS; n++) {
         hash_set(h, field_of(&text, n), SLICE("v"), &limits);
@@ -207,14 +205,13 @@ static void test_scan(void **state) {
     for (uint32_t n = 0; n < 1000; n++) {
         assert_int_equal(seen[n], 1);
     }
-    hash_destroy(h);
+    hash_deinit(h);
     memset(seen, 0, sizeof seen);
-    h = hash_create();
     hash_set(h, field_of(&text, 1), SLICE("v"), &limits);
     hash_set(h, field_of(&text, 2), SLICE("v"), &limits);
     assert_int_equal(hash_scan(h, 99, 1, mark, seen), 0);
     assert_true(seen[1] && seen[2]);
-    hash_destroy(h);
+    hash_deinit(h);
 }
 
 static void test_random(void **state) {
@@ -222,7 +219,7 @@ static void test_random(void **state) {
     struct rng rng = {3};
     struct slice field, value;
     for (uint32_t fields = 10; fields <= 200; fields += 190) {
-        struct hash *h = hash_create();
+        struct hash own = {0}, *h = &own;
         uint32_t times[200] = {0};
         for (uint32_t n = 0; n < fields; n++) {
             hash_set(h, field_of(&text, n), SLICE("v"), &limits);
@@ -234,13 +231,13 @@ static void test_random(void **state) {
         for (uint32_t n = 0; n < fields; n++) {
             assert_in_range(times[n], 100, 400);
         }
-        hash_destroy(h);
+        hash_deinit(h);
     }
 }
 
 static void test_drain(void **state) {
     struct text text;
-    struct hash *h = hash_create();
+    struct hash own = {0}, *h = &own;
     for (uint32_t n = 0; n < FIELDS; n++) {
         hash_set(h, field_of(&text, n), SLICE("v"), &limits);
     }
@@ -250,19 +247,18 @@ static void test_drain(void **state) {
     }
     assert_true(steps >= 4);
     assert_int_equal(hash_count(h), 0);
-    hash_destroy(h);
-    h = hash_create();
+    hash_deinit(h);
     hash_set(h, SLICE("f"), SLICE("v"), &limits);
     assert_true(hash_drain(h, 1));
-    hash_destroy(h);
+    hash_deinit(h);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model),          cmocka_unit_test(test_limits),
         cmocka_unit_test(test_packed_lengths), cmocka_unit_test(test_scan),
-        cmocka_unit_test(test_packed_shrinks),
-        cmocka_unit_test(test_random),         cmocka_unit_test(test_drain),
+        cmocka_unit_test(test_packed_shrinks), cmocka_unit_test(test_random),
+        cmocka_unit_test(test_drain),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

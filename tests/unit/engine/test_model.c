@@ -1,6 +1,7 @@
-/* The engine against a simple map: random operations under every policy with a tiny budget,
- * policies switched on the way, heaps compacted, databases flushed; the structure checkers after
- * each step. What eviction took is told by its counter: no key may be missing beyond that. */
+/* The engine against a simple map of strings and hashes: random operations under every policy with
+ * a tiny budget, policies switched on the way, heaps compacted, databases flushed; the structure
+ * checkers after each step. What eviction took is told by its counter: no key may be missing beyond
+ * that. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,9 +14,14 @@
 #include "engine/keyspace.h"
 
 enum { KEYS = 900, BUDGET = 300, STEPS = 4000, VALUE_MAX = 12000, NAME_BYTES = 300 };
+enum { HASH_FIELDS_MAX = 50, HASH_VALUE_MAX = 250 };
+
+/* Packed hashes do not fit in place from 40 fields on, some values make tables. */
+static const struct hash_limits limits = {60, 235};
 
 struct shadow {
     bool present;
+    unsigned fields; /* of a hash, named 0, 1, ... with the same value each; 0: a string */
     size_t len;
     char fill;
     int64_t expire_ms;
@@ -53,6 +59,27 @@ static void check_structure(const struct world *w) {
     }
 }
 
+static void check_value(const struct shadow *s, struct slice value) {
+    assert_int_equal(value.len, s->len);
+    assert_true(value.len == 0 || (value.ptr[0] == s->fill && value.ptr[s->len - 1] == s->fill));
+}
+
+static void check_entry(const struct shadow *s, const struct entry *e) {
+    if (!s->fields) {
+        assert_int_equal(entry_type(e), VALUE_STRING);
+        check_value(s, entry_string(e));
+        return;
+    }
+    struct hash view;
+    const struct hash *h = entry_hash(e, &view);
+    assert_int_equal(hash_count(h), s->fields);
+    for (uint8_t i = 0; i < s->fields; i++) {
+        struct slice value;
+        assert_true(hash_get(h, slice_of(&i, 1), &value));
+        check_value(s, value);
+    }
+}
+
 static bool is_there(struct world *w, unsigned n) {
     char text[NAME_BYTES];
     struct key key = name_of(w, n, text);
@@ -60,11 +87,8 @@ static bool is_there(struct world *w, unsigned n) {
     struct partition *p = enter(w, &key);
     const struct entry *e = part_find(p, 0, &key, w->now_ms, FIND_TOUCH | FIND_COUNT);
     if (e) {
-        struct slice value = entry_string(e);
         assert_true(s->present && s->expire_ms > w->now_ms);
-        assert_int_equal(value.len, s->len);
-        assert_true(value.len == 0 ||
-                    (value.ptr[0] == s->fill && value.ptr[s->len - 1] == s->fill));
+        check_entry(s, e);
         assert_true(entry_expire_ms(e) == s->expire_ms);
     }
     lock_release(&p->lock);
@@ -99,14 +123,62 @@ static void set(struct world *w, unsigned n) {
     char text[NAME_BYTES];
     struct key key = name_of(w, n, text);
     struct shadow *s = &w->keys[n];
-    *s = (struct shadow){true, rng_below(&w->rng, rng_below(&w->rng, 20) ? 300 : VALUE_MAX),
-                         (char)('a' + rng_below(&w->rng, 26)), EXPIRE_NEVER};
+    *s = (struct shadow){.present = true,
+                         .len = rng_below(&w->rng, rng_below(&w->rng, 20) ? 300 : VALUE_MAX),
+                         .fill = (char)('a' + rng_below(&w->rng, 26)),
+                         .expire_ms = EXPIRE_NEVER};
     if (rng_below(&w->rng, 2)) {
         s->expire_ms = w->now_ms + 1 + (int64_t)rng_below(&w->rng, 3000);
     }
     memset(bytes, s->fill, s->len);
     struct partition *p = enter(w, &key);
     part_set_string(p, 0, &key, slice_of(bytes, s->len), s->expire_ms);
+    lock_release(&p->lock);
+}
+
+static void fill_field(const struct shadow *s, struct hash *h, uint8_t field) {
+    char bytes[HASH_VALUE_MAX];
+    memset(bytes, s->fill, sizeof bytes);
+    assert_true(hash_set(h, slice_of(&field, 1), slice_of(bytes, s->len), &limits));
+}
+
+static void set_hash(struct world *w, unsigned n) {
+    char text[NAME_BYTES];
+    struct key key = name_of(w, n, text);
+    struct shadow *s = &w->keys[n];
+    *s = (struct shadow){.present = true,
+                         .fields = 1 + (unsigned)rng_below(&w->rng, HASH_FIELDS_MAX),
+                         .len = rng_below(&w->rng, HASH_VALUE_MAX),
+                         .fill = (char)('a' + rng_below(&w->rng, 26)),
+                         .expire_ms = w->now_ms + 1 + (int64_t)rng_below(&w->rng, 3000)};
+    struct hash h = {0};
+    for (unsigned i = 0; i < s->fields; i++) {
+        fill_field(s, &h, (uint8_t)i);
+    }
+    struct partition *p = enter(w, &key);
+    part_put(p, 0, &key,
+             entry_create_hash(&p->heap, key.bytes, &h, s->expire_ms, (struct entry_origin){0}));
+    lock_release(&p->lock);
+}
+
+/* HSET or HDEL of a field or some. */
+static void change_hash(struct world *w, unsigned n) {
+    char text[NAME_BYTES];
+    struct key key = name_of(w, n, text);
+    struct shadow *s = &w->keys[n];
+    struct partition *p = enter(w, &key);
+    const struct entry *e = part_peek(p, 0, &key, w->now_ms);
+    if (e && entry_type(e) == VALUE_HASH) {
+        struct hash view, *h = entry_hash(e, &view);
+        for (uint64_t i = rng_below(&w->rng, 4); i > 0 && s->fields < HASH_FIELDS_MAX; i--) {
+            fill_field(s, h, (uint8_t)s->fields++);
+        }
+        for (uint64_t i = rng_below(&w->rng, 4); i > 0 && s->fields > 1; i--) {
+            uint8_t field = (uint8_t)--s->fields;
+            assert_true(hash_delete(h, slice_of(&field, 1)));
+        }
+        part_put_hash(p, 0, &key, h);
+    }
     lock_release(&p->lock);
 }
 
@@ -163,6 +235,13 @@ static void run(enum evict_policy policy, bool switches) {
         case 2:
         case 3:
             w->keys[n].present = is_there(w, n);
+            break;
+        case 4:
+            set_hash(w, n);
+            break;
+        case 5:
+        case 6:
+            change_hash(w, n);
             break;
         default:
             set(w, n);

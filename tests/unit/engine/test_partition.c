@@ -146,8 +146,7 @@ static void test_resize(void **state) {
     assert_int_equal(fix.p->stats.expired, 1);
     assert_memory_equal(entry_string(part_peek(fix.p, 0, k, 60)).ptr, "\0\0\0\0\0", 5);
     struct key *absent = key_of(&t, 2);
-    part_put(fix.p, 0, absent,
-             entry_create_value(&fix.p->heap, absent->bytes, VALUE_ABSENT, NULL, 1000, some_origin));
+    part_put(fix.p, 0, absent, entry_create_absent(&fix.p->heap, absent->bytes, 1000, some_origin));
     part_resize_string(fix.p, 0, absent, 1, 60);
     assert_int_equal(entry_string(part_peek(fix.p, 0, absent, 2000)).len, 1);
     part_resize_string(fix.p, 0, key_of(&t, 3), 0, 60); /* APPEND of nothing makes the key */
@@ -187,7 +186,7 @@ static void test_absent(void **state) {
     struct text t;
     struct key *k = key_of(&t, 1);
     struct partition *p = fix.p;
-    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    part_put(p, 0, k, entry_create_absent(&fix.p->heap, k->bytes, 100, some_origin));
     fix.touched = 0;
     assert_non_null(part_find(p, 0, k, 10, FIND_COUNT));
     assert_int_equal(p->stats.misses, 1);
@@ -197,7 +196,7 @@ static void test_absent(void **state) {
     assert_false(part_set_expire(p, 0, k, 500, 10));
     assert_null(part_find(p, 0, k, 100, 0)); /* goes silently */
     assert_int_equal(p->stats.expired, 0);
-    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_ABSENT, NULL, 100, some_origin));
+    part_put(p, 0, k, entry_create_absent(&fix.p->heap, k->bytes, 100, some_origin));
     fix.touched = 0;
     assert_false(part_delete(p, 0, k, 10));
     assert_null(part_find(p, 0, k, 10, 0));
@@ -218,8 +217,25 @@ static void test_move_key(void **state) {
     char expected[64];
     snprintf(expected, sizeof expected, "3:%.*s", SLICE_FMT(to->bytes));
     assert_string_equal(fix.last, expected);
-    part_changed(fix.p, 0, from);
-    assert_int_equal(fix.touched, 4);
+}
+
+/* Watchers hear of each change once, and it counts as a use. */
+static void test_put_hash(void **state) {
+    static const struct hash_limits limits = {128, 64};
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct hash view = {0}, *h = &view;
+    for (unsigned n = 0; n < 200; n++) {
+        char field = (char)n;
+        hash_set(h, slice_of(&field, 1), SLICE("some value"), &limits);
+        fix.ks->now_s = 10000 + n;
+        part_put_hash(fix.p, 0, k, h);
+        assert_int_equal(fix.touched, n + 1);
+        assert_true(part_idle_s(fix.p, 0, k, (10000 + n) * 1000ll) <= 1);
+        h = entry_hash(part_peek(fix.p, 0, k, 10), &view);
+        assert_int_equal(hash_count(h), n + 1);
+    }
+    assert_false(hash_is_packed(h));
 }
 
 static void test_unwatched(void **state) {
@@ -258,22 +274,25 @@ static void test_sweep(void **state) {
     assert_int_equal(table_count(p->db[0]) + table_count(p->db[5]), 1000);
 }
 
-static struct hash *large_hash(unsigned fields) {
+/* Under `k`, gone at 90 ms when it `expires`. */
+static void put_large_hash(struct partition *p, unsigned db, struct key *k, unsigned fields,
+                           bool expires) {
     const struct hash_limits limits = {128, 64};
-    struct hash *h = hash_create();
+    struct hash h = {0};
     char bytes[16];
     for (unsigned n = 0; n < fields; n++) {
         int len = snprintf(bytes, sizeof bytes, "%u", n);
-        hash_set(h, slice_of(bytes, (size_t)len), SLICE("v"), &limits);
+        hash_set(&h, slice_of(bytes, (size_t)len), SLICE("v"), &limits);
     }
-    return h;
+    part_put(p, db, k,
+             entry_create_hash(&p->heap, k->bytes, &h, expires ? 90 : EXPIRE_NEVER, no_origin));
 }
 
 static void test_drain(void **state) {
     struct text t;
     struct partition *p = fix.p;
     struct key *k = key_of(&t, 1);
-    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    put_large_hash(p, 0, k, 5000, true);
     assert_true(part_delete(p, 0, k, 10));
     assert_int_equal(p->drain_count, 1);
     unsigned steps = 0;
@@ -283,7 +302,7 @@ static void test_drain(void **state) {
     assert_in_range(steps, 2, 6);
     assert_int_equal(p->drain_count, 0);
     /* FLUSHDB of a table that holds a large hash and a large string */
-    part_put(p, 0, k, entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    put_large_hash(p, 0, k, 5000, true);
     part_resize_string(p, 0, key_of(&t, 2), 2 * DRAIN_BLOB_BYTES, 10);
     for (unsigned n = 3; n < 5000; n++) {
         part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
@@ -310,9 +329,7 @@ static void test_drain_counts_fields(void **state) {
     struct text t;
     for (unsigned n = 0; n < HASHES; n++) {
         struct key *k = key_of(&t, n);
-        part_put(p, 0, k,
-                 entry_create_value(&p->heap, k->bytes, VALUE_HASH, large_hash(FIELDS),
-                                    EXPIRE_NEVER, no_origin));
+        put_large_hash(p, 0, k, FIELDS, false);
     }
     part_flush(p, 0);
     unsigned steps = 0;
@@ -395,11 +412,9 @@ static void test_compact(void **state) {
 static void test_destroy_with_drain(void **state) { /* leaks show under sanitizers */
     struct text t;
     struct key *k = key_of(&t, 1);
-    part_put(fix.p, 0, k,
-             entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    put_large_hash(fix.p, 0, k, 5000, true);
     part_flush(fix.p, 0);
-    part_put(fix.p, 1, k,
-             entry_create_value(&fix.p->heap, k->bytes, VALUE_HASH, large_hash(5000), 90, no_origin));
+    put_large_hash(fix.p, 1, k, 5000, true);
     part_delete(fix.p, 1, k, 10);
     assert_int_equal(fix.p->drain_count, 2);
 }
@@ -447,6 +462,7 @@ int main(void) {
         TEST(test_expire),
         TEST(test_absent),
         TEST(test_move_key),
+        TEST(test_put_hash),
         TEST(test_unwatched),
         TEST(test_sweep),
         TEST(test_drain),

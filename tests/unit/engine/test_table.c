@@ -32,8 +32,7 @@ static int64_t ttl_of(uint32_t n) {
 
 static struct entry *entry_of(uint32_t n) {
     if (n % 7 == 0) {
-        return entry_create_value(NULL, slice_of(&n, sizeof n), VALUE_ABSENT, NULL, ttl_of(n),
-                                  no_origin);
+        return entry_create_absent(NULL, slice_of(&n, sizeof n), ttl_of(n), no_origin);
     }
     return entry_create_string(NULL, slice_of(&n, sizeof n), SLICE("v"), ttl_of(n), no_origin);
 }
