@@ -334,14 +334,23 @@ struct reply {
     size_t end_bytes; /* of the output, where a transaction's client is closed; 0 = none */
 };
 
-/* Bytes that the reply may add; 0 = any number. */
-static inline size_t reply_allowance(const struct cmd *c) {
+/* The most that any reply to the client may add; 0 = any number. */
+static inline size_t reply_bytes_max(const struct cmd *c) {
     const struct settings *settings = c->env->settings;
-    if (LIKELY(c->spec->flags & CMD_READ)) {
-        return MAX(c->room_bytes, settings->read_bytes_max);
-    }
-    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->output_hard_bytes
+    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->exempt_reply_bytes_max
                                                             : settings->reply_bytes_max;
+}
+
+/* Bytes that this one may add, with the room that was made for it; 0 = any number. */
+static inline size_t reply_allowance(const struct cmd *c) {
+    if (!(c->spec->flags & CMD_READ)) {
+        return reply_bytes_max(c);
+    }
+    size_t bytes = c->env->settings->read_bytes_max;
+    if (LIKELY(c->room_bytes == 0) || bytes == 0) {
+        return bytes;
+    }
+    return MIN(MAX(c->room_bytes, bytes), reply_bytes_max(c));
 }
 
 static inline struct reply reply_begin(const struct cmd *c) {
@@ -354,14 +363,11 @@ static inline struct reply reply_begin(const struct cmd *c) {
 /* The reply did not fit: it is made again when there is room for it, or its client goes. */
 static void reply_too_large(struct cmd *c, const struct reply *r) {
     const struct chain *out = c->w->out;
-    const struct settings *settings = c->env->settings;
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
-    bool exempt = client_has(c->client, CLIENT_NO_EVICT);
-    size_t most = exempt ? settings->output_hard_bytes : settings->reply_bytes_max;
-    bool fits = (!most || bytes <= most) && keyspace_can_hold(c->env->ks, bytes) &&
-                (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
+    size_t most = reply_bytes_max(c);
+    bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if ((c->spec->flags & CMD_READ) && !r->mark.dropped_bytes && fits) {
-        c->room_bytes = bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
+        c->room_bytes = MIN(bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN, most);
         c->outcome = CMD_ROOM;
     } else {
         c->dropped_bytes = bytes;

@@ -292,6 +292,36 @@ static void expected_rows_are_gathered_under_locks(void **state) {
     harness_destroy(h);
 }
 
+/* However much room there is, a reply is never longer than its client may hold. */
+static void a_reply_has_an_end(void **state) {
+    struct harness *h = harness_create(NULL);
+    char set[1024];
+    memset(set, 'v', sizeof set);
+    memcpy(set, "SET a ", 6);
+    set[sizeof set - 1] = '\0';
+    assert_reply(h, set, "+OK\r\n");
+    struct buf mget = {0};
+    buf_append_slice(&mget, SLICE("MGET"));
+    for (int i = 0; i < 200; i++) {
+        buf_append_slice(&mget, SLICE(" a"));
+    }
+    buf_append_char(&mget, '\0');
+    h->settings.read_bytes_max = CHAIN_LIMIT_MIN;
+    h->settings.reply_bytes_max = 2 * CHAIN_LIMIT_MIN;
+    h->settings.exempt_reply_bytes_max = 4 * CHAIN_LIMIT_MIN;
+    h->room_bytes = CMD_ROOM_ANY;
+    assert_reply(h, mget.ptr, "");
+    assert_true(client_has(&h->clients[0], CLIENT_CLOSE));
+    client_init(&h->clients[1], 2, h->env.now_ms);
+    client_set(&h->clients[1], CLIENT_NO_EVICT);
+    assert_true(strlen(run_as(h, 1, mget.ptr)) > 200 * 1000);
+    h->settings.exempt_reply_bytes_max = 2 * CHAIN_LIMIT_MIN;
+    assert_reply_as(h, 1, mget.ptr, "");
+    assert_true(client_has(&h->clients[1], CLIENT_CLOSE));
+    buf_free(&mget);
+    harness_destroy(h);
+}
+
 static void lookup_is_cheap(void **state) {
     struct harness *h = harness_create(NULL);
     struct slice argv[] = {SLICE("GET"), SLICE("a")};
@@ -330,6 +360,7 @@ int main(void) {
         cmocka_unit_test(more_misses_than_fit_are_loaded_in_turns),
         cmocka_unit_test(rows_are_not_written),
         cmocka_unit_test(expected_rows_are_gathered_under_locks),
+        cmocka_unit_test(a_reply_has_an_end),
         cmocka_unit_test(lookup_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
