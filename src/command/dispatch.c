@@ -245,10 +245,12 @@ static size_t growth_of(const struct cmd *c) {
     return c->args_bytes + c->argc * (size_t)ARGUMENT_BYTES;
 }
 
+/* What a large request says is kept once more where it grows something, or is queued. */
+static inline bool has_room_for_arguments(struct cmd *c, bool queues) {
+    return !(queues || (c->spec->flags & CMD_GROWS)) || cmd_has_room(c, growth_of(c));
+}
+
 static enum dispatch_verdict queue(struct cmd *c) {
-    if (!cmd_has_room(c, growth_of(c))) {
-        return DISPATCH_REPLIED;
-    }
     struct chain_mark mark = chain_mark(c->w->out);
     transaction_queue(c);
     if (client_has(c->client, CLIENT_CLOSE)) {
@@ -297,10 +299,11 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
             return reject(c, refusal);
         }
     }
-    if (UNLIKELY(flags & CLIENT_MULTI) && !(spec->flags & CMD_NOT_QUEUED)) {
-        return queue(c);
+    bool queues = UNLIKELY(flags & CLIENT_MULTI) && !(spec->flags & CMD_NOT_QUEUED);
+    if (UNLIKELY(!has_room_for_arguments(c, queues))) {
+        return DISPATCH_REPLIED;
     }
-    return DISPATCH_RUN;
+    return queues ? queue(c) : DISPATCH_RUN;
 }
 
 /* After a run that is complete: the failed load's error instead of its reply, and the counting. */
@@ -391,19 +394,11 @@ static inline void reply_end(struct cmd *c, const struct reply *r) {
     }
 }
 
-/* What a large request says is kept once more by those that grow. */
-static inline bool has_room_for_arguments(struct cmd *c) {
-    return !(c->spec->flags & CMD_GROWS) || cmd_has_room(c, growth_of(c));
-}
-
 void dispatch_call(struct cmd *c) {
     c->outcome = CMD_DONE;
     c->row_error = NULL;
     c->row_hits = 0;
     c->env->misses_count = 0;
-    if (!has_room_for_arguments(c)) {
-        return;
-    }
     struct reply r = reply_begin(c);
     c->env->held = c->held;
     c->spec->fn(c);
@@ -450,7 +445,7 @@ static void run_queued(struct cmd *c) {
             resp_error(c->w, ERR_OOM);
             break;
         }
-        if (has_room_for_arguments(c)) {
+        if (has_room_for_arguments(c, false)) {
             struct reply r = reply_begin(c);
             r.end_bytes = end_bytes;
             if (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes)) {

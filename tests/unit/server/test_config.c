@@ -393,7 +393,6 @@ int main(void) {
         cmocka_unit_test(test_set_map),      cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_rewrite_map),  cmocka_unit_test(test_rewrite_file),
         cmocka_unit_test(test_visit),        cmocka_unit_test(test_settings),
-
         cmocka_unit_test(test_reply_limits), cmocka_unit_test(test_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
