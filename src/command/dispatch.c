@@ -423,13 +423,13 @@ static void make_room_within_exec(struct cmd *c) {
     }
     bool expected = keyspace_expect(ks, c->room_bytes);
     uint32_t turns = 0;
+    enum keyspace_room room;
     do {
-        keyspace_make_room(ks, c->held, env->shard, env->now_ms, 1);
-        env->over_limit = !keyspace_is_freeing(ks, env->shard) && keyspace_lacks_room(ks);
-    } while (!env->over_limit && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
+        room = keyspace_room_turn(ks, c->held, env->shard, env->now_ms);
+    } while (room == KEYSPACE_ROOM_COMING && ++turns < EXEC_ROOM_TURNS_MAX);
+    env->over_limit = room == KEYSPACE_ROOM_NONE;
     if (expected) {
-        keyspace_comes(ks, c->room_bytes);
-        keyspace_came(ks, c->room_bytes);
+        keyspace_expect_no_more(ks, c->room_bytes);
     }
 }
 

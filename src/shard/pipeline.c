@@ -371,7 +371,7 @@ static void prefetch_stage(struct shard *sh,
 
 /* Before a batch, and within it once its commands have grown what is kept: a few bytes of request
  * (SETRANGE, COPY) may ask for a large value. */
-void pipeline_make_room(struct shard *sh, uint32_t commands) {
+static void make_room(struct shard *sh, uint32_t commands) {
     sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
                          !keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, commands);
     sh->room_bytes = mem_thread_bytes();
@@ -385,13 +385,13 @@ void pipeline_run(struct shard *sh) {
         prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
-        pipeline_make_room(sh, count);
+        make_room(sh, count);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &b->requests[i];
         if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > ENV_GROWTH_BYTES_MAX)) {
-            pipeline_make_room(sh, count - i);
+            make_room(sh, count - i);
         }
         execute(sh, r);
         /* Runs of one command are timed together. */
