@@ -257,10 +257,7 @@ static void make_input_room(struct session *s, size_t cap) {
 }
 
 static void append_input(struct session *s, struct slice data) {
-    size_t needs = s->in.len + data.len;
-    if (needs > s->in.cap) {
-        make_input_room(s, MAX(needs, 2 * s->in.cap));
-    }
+    make_input_room(s, buf_next_cap(&s->in, data.len));
     buf_append_slice(&s->in, data);
 }
 
@@ -270,7 +267,7 @@ static void reserve_input(struct session *s, size_t more) {
     size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
     if (UNLIKELY(wants > have)) {
         size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
-        more += MIN(wants - have, ahead);
+        more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
         make_input_room(s, s->in.len + more);
         buf_reserve_exact(&s->in, more);
     }

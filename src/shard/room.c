@@ -15,7 +15,7 @@
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each
- * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX. */
+ * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers grow by BUF_STEP_MAX at most. */
 #include "shard/session.h"
 
 #include "base/mem.h"
