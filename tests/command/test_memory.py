@@ -1,5 +1,6 @@
 """maxmemory: its forms, and changing it at run time."""
 import functools
+import threading
 
 import pytest
 
@@ -304,7 +305,7 @@ def test_one_reply_costs_no_keys(within):
         else:
             lazy.send("MGET", *["e"] * 15000)  # 120 MB
         until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
-        assert client.cmd("DBSIZE") > 19000 if within == "alone" else 1
+        assert client.cmd("DBSIZE") > (19000 if within == "alone" else 1)
         if is_jemalloc(client):
             assert peak_rss(instance) < before + (8 << 20 if within == "alone" else 40 << 20)
 
@@ -316,6 +317,7 @@ LARGE = {  # what one command takes at once: a few percent to a fifth of maxmemo
     "MSET": ("MSET",) + tuple(x for n in range(30) for x in ("new:%d" % n, b"v" * 500000)),
     "MGET": ("MGET",) + ("value",) * 2000,
     "HGETALL": ("HGETALL", "hash"),
+    "LCS": ("LCS", "text", "text", "LEN"),
 }
 
 
@@ -344,7 +346,7 @@ def test_room_is_made_before(name, within):
             pytest.skip("resident memory")
         fill_small(client, limit)
         assert client.cmd("SETRANGE", "large", (9 << 20) - 1, "x") == 9 << 20
-        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+        assert client.cmd("MSET", "value", b"v" * 8000, "text", b"t" * 2000) == "OK"
         for n in range(0, 40000, 1000):
             fields = [x for i in range(n, n + 1000) for x in ("field:%d" % i, b"v" * 100)]
             assert client.cmd("HSET", "hash", *fields) == 1000
@@ -373,6 +375,7 @@ def test_what_never_fits_costs_no_keys():
         assert client.cmd("SETRANGE", "x", 70 << 20, "y") == refusal
         assert client.pipeline([("MULTI",), ("SETRANGE", "x", 70 << 20, "y"), ("SET", "k", "v"),
                                 ("EXEC",)])[3] == [refusal, "OK"]
+        assert isinstance(client.cmd("LCS", "e", "e", "LEN"), Error)  # 256 MB
         exempt.send("MGET", *["e"] * 12000)
         with pytest.raises((OSError, EOFError)):
             exempt.read()
@@ -380,24 +383,65 @@ def test_what_never_fits_costs_no_keys():
 
 
 def test_one_after_the_other():
-    """What many clients ask for at once is not evicted for their own replies."""
-    with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:
+    """What many clients copy at once is not evicted for their copies: room for all of them together
+    would be more than there is, one after the other they need a tenth of it."""
+    limit, clients = 48 << 20, 12
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
         client = instance.client()
-        fill_small(client, 64 << 20)
-        for n in range(0, 40000, 1000):
-            fields = [x for i in range(n, n + 1000) for x in ("field:%d" % i, b"v" * 100)]
-            assert client.cmd("HSET", "hash", *fields) == 1000
-        asking = [instance.client() for _ in range(6)]
+        fill_small(client, limit)
+        assert client.cmd("SETRANGE", "large", limit // 10 - 1, "x") == limit // 10
+        keys = client.cmd("DBSIZE")
+        asking = [instance.client() for _ in range(clients)]
         for _ in range(3):
             for other in asking:
-                other.send("HGETALL", "hash")
-            for other in asking:
-                assert len(other.read()) == 80000
-        assert client.cmd("DBSIZE") > 10000
+                other.send("COPY", "large", "copy", "REPLACE")
+            assert [other.read() for other in asking] == [1] * clients
+        assert client.cmd("DBSIZE") > keys / 4
+
+
+def test_who_leaves_needs_no_room():
+    """Killed while they wait for room: what they wanted is not kept for them."""
+    limit = 48 << 20
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        for _ in range(3):
+            fill_small(client, limit)
+            gone = [instance.client() for _ in range(8)]
+            assert [other.cmd("PING") for other in gone] == ["PONG"] * len(gone)
+            for n, other in enumerate(gone):
+                other.send("SETRANGE", "new:%d" % n, limit // 8, "x")
+            assert client.cmd("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") == len(gone)
+        fill_small(client, limit)
+        assert used(client) > limit * 0.85
 
 
 def test_others_are_not_refused_for_it():
-    """noeviction: one client asks for too much again and again, and only it is told so."""
+    """noeviction: what some clients do fits if it is done one after the other. Nobody is refused
+    anything for what they want together, neither they nor others, who want little."""
+    size, requests = 16 << 20, 12
+    with Instance(shards=3) as instance:
+        client, refused = instance.client(), []
+        for key in ("large", "copy"):
+            assert client.cmd("SETRANGE", key, size - 4096, "x") > 0
+        room = used(client) + size * 3 // 2  # for one copy more
+        assert client.cmd("CONFIG", "SET", "maxmemory", room) == "OK"
+
+        def copy():
+            own = instance.client()
+            replies = own.pipeline([("COPY", "large", "copy", "REPLACE")] * requests)
+            refused.extend(reply for reply in replies if reply != 1)
+
+        asking = [threading.Thread(target=copy) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        while any(thread.is_alive() for thread in asking):
+            replies = client.pipeline([("SET", "k%d" % n, "v") for n in range(20)])
+            refused += [reply for reply in replies if reply != "OK"]
+        assert refused == []
+
+
+def test_only_who_asks_for_too_much_is_refused():
+    """noeviction: one client does so again and again."""
     with Instance(maxmemory=64 << 20) as instance:
         greedy, other = instance.client(), instance.client()
         for _ in range(50):
@@ -422,6 +466,16 @@ def test_replies_before_one_that_is_too_large():
         assert [lazy.read(), lazy.read()] == ["OK", b"1"]
         with pytest.raises((OSError, EOFError)):
             lazy.read()
+
+
+def test_a_reply_that_nobody_wants_is_not_too_large():
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        assert client.cmd("SET", "e", b"v" * 8000) == "OK"
+        client.send("CLIENT", "REPLY", "OFF")
+        client.send("MGET", *["e"] * 15000)  # 120 MB
+        assert client.cmd("CLIENT", "REPLY", "ON") == "OK"
+        assert info(client, "stats")["evicted_clients"] == "0"
 
 
 def test_eviction_that_does_not_keep_up_is_waited_for():

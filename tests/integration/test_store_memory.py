@@ -195,3 +195,36 @@ def test_kept_rows_are_bounded(big, forebay):
         assert most <= 1.4 * LIMIT, most / LIMIT  # it was 1.9 and more
     assert c.cmd("GET", "big:0") == value(0)
     c.close()
+
+
+def whole(c, reply):
+    """What follows on the connection is `reply`: True; or its end, with nothing before: False."""
+    try:
+        got = c.file.read(len(reply))
+    except ConnectionError:
+        return False
+    assert got in (reply, b"")
+    return got == reply
+
+
+def test_exec_whose_last_reply_goes_back_at_the_limit(db, forebay):
+    """A row that the transaction dropped is an error that takes the place of a reply begun before.
+    Where it begins just below what clients may hold, all replies are there, in order, or none."""
+    server = forebay(db, maxmemory=str(LIMIT), maxmemory_clients="1mb")
+    part = b"$1000\r\n" + b"v" * 1000 + b"\r\n"
+    dropped = b"-STOREUNSUPPORTED a row that the transaction dropped can't be read in it\r\n"
+    fit = MB // len(part)
+    wholes = []
+    for parts in range(fit - 6, fit + 4):
+        for begun in (18, 26, 28, 30, 32):
+            c = server.client()
+            assert c.cmd("SET", "v", b"v" * 1000) == "OK" and c.cmd("GET", "qty:1") == b"7"
+            queued = [["GET", "v"]] * parts + [
+                ["DEL", "qty:1"], ["MGET"] + ["v"] * begun + ["qty:1"], ["PING"]]
+            assert c.pipeline([["MULTI"]] + queued) == ["OK"] + ["QUEUED"] * len(queued)
+            c.send("EXEC")
+            reply = b"*%d\r\n" % len(queued) + part * parts + b":1\r\n" + dropped + b"+PONG\r\n"
+            wholes.append(whole(c, reply))
+            assert not wholes[-1] or c.cmd("PING") == "PONG"
+            c.close()
+    assert True in wholes and False in wholes  # the limit is among them

@@ -49,7 +49,8 @@ def add_arguments(parser, servers):
 
 def finish_arguments(args):
     """Fills in what depends on --build; the servers that are there in args.wanted."""
-    args.forebay = args.forebay or os.path.join(args.build, "src", "forebay")
+    args.build = os.path.abspath(args.build)  # servers run in directories of their own
+    args.forebay = os.path.abspath(args.forebay or os.path.join(args.build, "src", "forebay"))
     args.tools = os.path.join(args.build, "tools", "bench")
     args.loadgen = os.path.join(args.tools, "loadgen")
     args.echo = os.path.join(args.tools, "echo")

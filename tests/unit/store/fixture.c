@@ -1,4 +1,30 @@
 #include "fixture.h"
+#include <sqlite3.h>
+#include <unistd.h>
+
+void fixture_file_create(struct fixture_file *file, const char *sql) {
+    sqlite3 *db;
+    char *why = NULL;
+    snprintf(file->path, sizeof file->path, "/tmp/forebay-test-XXXXXX");
+    int fd = mkstemp(file->path);
+    assert_true(fd >= 0);
+    close(fd);
+    snprintf(file->url, sizeof file->url, "sqlite://%s", file->path);
+    assert_int_equal(sqlite3_open(file->path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &why) != SQLITE_OK) {
+        fail_msg("%.200s: %s", sql, why);
+    }
+    sqlite3_close(db);
+}
+
+void fixture_file_remove(struct fixture_file *file) {
+    static const char *const suffixes[] = {"", "-wal", "-shm"};
+    for (size_t i = 0; i < ARRAY_COUNT(suffixes); i++) {
+        char path[sizeof file->path + 8];
+        snprintf(path, sizeof path, "%s%s", file->path, suffixes[i]);
+        unlink(path);
+    }
+}
 
 struct store_params fixture_params(const char *url) {
     struct store_params p = {.pool = 4, .timeout_ms = 5000};

@@ -21,6 +21,15 @@ struct fixture {
     uint64_t completed;
 };
 
+/* An SQLite file of the test's own. */
+struct fixture_file {
+    char path[32], url[48];
+};
+
+/* `sql` is run in it. */
+void fixture_file_create(struct fixture_file *file, const char *sql);
+void fixture_file_remove(struct fixture_file *file);
+
 struct store_params fixture_params(const char *url);
 void fixture_open(struct fixture *f, const struct store_params *params);
 void fixture_close(struct fixture *f);

@@ -3,8 +3,6 @@
 #include "fixture.h"
 #include <poll.h>
 #include <stdatomic.h>
-#include <sqlite3.h>
-#include <unistd.h>
 
 enum {
     ROWS = 20,
@@ -12,27 +10,17 @@ enum {
     WAIT_MS = 30000,
 };
 
-static char path[64], url[96], text[ROWS][4];
+static struct fixture_file file;
+static char text[ROWS][4];
 static struct slice ids[ROWS];
 static struct fixture f;
 static struct mapping *map;
 
 static int setup(void **state) {
-    sqlite3 *db;
-    snprintf(path, sizeof path, "/tmp/forebay-test-XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    snprintf(url, sizeof url, "sqlite://%s", path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(
-        sqlite3_exec(db,
-                     "CREATE TABLE t (id INTEGER PRIMARY KEY, v, n);"
-                     "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < 19) "
-                     "INSERT INTO t SELECT i, CAST(zeroblob(1000000) AS BLOB), i FROM c",
-                     NULL, NULL, NULL),
-        SQLITE_OK);
-    sqlite3_close(db);
+    fixture_file_create(
+        &file, "CREATE TABLE t (id INTEGER PRIMARY KEY, v, n);"
+               "WITH RECURSIVE c(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM c WHERE i < 19) "
+               "INSERT INTO t SELECT i, CAST(zeroblob(1000000) AS BLOB), i FROM c");
     for (int i = 0; i < ROWS; i++) {
         snprintf(text[i], sizeof text[i], "%d", i);
         ids[i] = slice_str(text[i]);
@@ -41,12 +29,12 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-    unlink(path);
+    fixture_file_remove(&file);
     return 0;
 }
 
 static void open_store(uint32_t pool, int64_t timeout_ms, uint64_t max_bytes) {
-    struct store_params params = fixture_params(url);
+    struct store_params params = fixture_params(file.url);
     params.pool = pool;
     params.timeout_ms = timeout_ms;
     params.breaker_errors = 1;

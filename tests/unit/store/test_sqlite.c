@@ -1,9 +1,8 @@
 /* The SQLite driver, by the contract and where it differs. */
 #include "contract.h"
 #include <sqlite3.h>
-#include <unistd.h>
 
-static char path[64], url[96];
+static struct fixture_file file;
 static sqlite3 *db;
 
 static void exec(const char *sql) {
@@ -14,35 +13,25 @@ static void exec(const char *sql) {
 }
 
 static int setup(void **state) {
-    snprintf(path, sizeof path, "/tmp/forebay-test-XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    snprintf(url, sizeof url, "sqlite://%s", path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    exec("PRAGMA journal_mode=WAL");
+    fixture_file_create(&file, "PRAGMA journal_mode=WAL");
+    assert_int_equal(sqlite3_open(file.path, &db), SQLITE_OK);
     return 0;
 }
 
 static int teardown(void **state) {
     sqlite3_close(db);
-    char side[96];
-    unlink(path);
-    snprintf(side, sizeof side, "%s-wal", path);
-    unlink(side);
-    snprintf(side, sizeof side, "%s-shm", path);
-    unlink(side);
+    fixture_file_remove(&file);
     return 0;
 }
 
 static void test_contract(void **state) {
-    const struct contract c = {.url = url, .exec = exec, .binary = "BLOB"};
+    const struct contract c = {.url = file.url, .exec = exec, .binary = "BLOB"};
     contract_run(&c);
 }
 
 static void test_kinds_of_tables(void **state) {
     struct fixture f;
-    struct store_params params = fixture_params(url);
+    struct store_params params = fixture_params(file.url);
     fixture_open(&f, &params);
     exec("CREATE TABLE alias (id INTEGER PRIMARY KEY, v)");
     exec("CREATE TABLE wr (k TEXT PRIMARY KEY, v) WITHOUT ROWID");
@@ -85,7 +74,7 @@ static void test_kinds_of_tables(void **state) {
 /* A writer's lock keeps readers of a rollback journal out: they wait no longer than the timeout. */
 static void test_locked(void **state) {
     struct fixture f;
-    struct store_params params = fixture_params(url);
+    struct store_params params = fixture_params(file.url);
     params.timeout_ms = 400;
     exec("PRAGMA journal_mode=DELETE");
     exec("CREATE TABLE locked (id INTEGER PRIMARY KEY, v)");

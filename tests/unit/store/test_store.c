@@ -2,41 +2,30 @@
 #include "fixture.h"
 #include <fcntl.h>
 #include <poll.h>
-#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "base/log.h"
 
 enum { WAIT_MS = 30000, STANDSTILL_MS = 5000 };
 
-static char path[64], away[72], url[96];
+static struct fixture_file file;
+static char away[48];
 
 static int setup(void **state) {
-    sqlite3 *db;
-    snprintf(path, sizeof path, "/tmp/forebay-test-XXXXXX");
-    int fd = mkstemp(path);
-    assert_true(fd >= 0);
-    close(fd);
-    snprintf(away, sizeof away, "%s-away", path);
-    snprintf(url, sizeof url, "sqlite://%s", path);
-    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "CREATE TABLE t (id INTEGER PRIMARY KEY, v);"
-                                  "INSERT INTO t VALUES (1, 'v')",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
-    sqlite3_close(db);
+    fixture_file_create(&file, "CREATE TABLE t (id INTEGER PRIMARY KEY, v);"
+                               "INSERT INTO t VALUES (1, 'v')");
+    snprintf(away, sizeof away, "%s-away", file.path);
     return 0;
 }
 
 static int teardown(void **state) {
-    unlink(path);
+    fixture_file_remove(&file);
     unlink(away);
     return 0;
 }
 
 static void open_store(struct fixture *f, uint32_t breaker_errors) {
-    struct store_params params = fixture_params(url);
+    struct store_params params = fixture_params(file.url);
     params.pool = 1;
     params.breaker_errors = breaker_errors;
     params.breaker_window_ms = 60000;
@@ -74,7 +63,7 @@ static void test_probe_without_a_call(void **state) {
     struct mapping *refused = fixture_map("r r:{id} table=t as=string:nothing");
     fixture_expect(&f, m, "k:1", "v");
     assert_int_equal(store_check_mapping(f.store, refused, why, sizeof why), STORE_CHECK_REFUSED);
-    assert_int_equal(rename(path, away), 0);
+    assert_int_equal(rename(file.path, away), 0);
     struct store_request *r = fixture_get(&f, m, "k:1");
     assert_string_equal(fixture_status(r->status), "DOWN");
     store_request_destroy(r);
@@ -93,7 +82,7 @@ static void test_probe_without_a_call(void **state) {
     r = get_admitted(&f, m, "k:1");
     assert_string_equal(fixture_status(r->status), "DOWN");
     store_request_destroy(r);
-    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(rename(away, file.path), 0);
     r = get_admitted(&f, m, "k:1");
     assert_string_equal(fixture_status(r->status), "ROW");
     store_request_destroy(r);
@@ -115,20 +104,20 @@ static void test_health(void **state) {
     char why[STORE_ERROR_CHARS_MAX];
     struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
     struct mapping *refused = fixture_map("r r:{id} table=t as=string:nothing");
-    assert_int_equal(rename(path, away), 0);
+    assert_int_equal(rename(file.path, away), 0);
     open_store(&f, 0);
     assert_int_equal(health(&f), STORE_HEALTH_UNKNOWN);
     assert_int_equal(store_check_mapping(f.store, m, why, sizeof why), STORE_CHECK_UNREACHABLE);
     assert_int_equal(health(&f), STORE_HEALTH_DOWN); /* and never was connected */
-    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(rename(away, file.path), 0);
     fixture_expect(&f, m, "k:1", "v");
     assert_int_equal(health(&f), STORE_HEALTH_UP);
-    assert_int_equal(rename(path, away), 0);
+    assert_int_equal(rename(file.path, away), 0);
     store_request_destroy(fixture_get(&f, m, "k:1"));
     assert_int_equal(health(&f), STORE_HEALTH_DOWN);
     fixture_expect(&f, m, "k:no-number", "ABSENT"); /* without a call */
     assert_int_equal(health(&f), STORE_HEALTH_DOWN);
-    assert_int_equal(rename(away, path), 0);
+    assert_int_equal(rename(away, file.path), 0);
     assert_int_equal(store_check_mapping(f.store, refused, why, sizeof why), STORE_CHECK_REFUSED);
     assert_int_equal(health(&f), STORE_HEALTH_UP); /* a refusal is an answer */
     mapping_unref(m);
@@ -172,7 +161,7 @@ static void test_log_that_blocks(void **state) {
     struct slice id = SLICE("1");
     open_store(&f, 0);
     struct mapping *m = fixture_map("k k:{id} table=t as=string:v");
-    assert_int_equal(unlink(path), 0);
+    assert_int_equal(unlink(file.path), 0);
     assert_int_equal(mkfifo(away, 0600), 0);
     int fd = open_stalled_log();
     struct store_request **v = fixture_submit(&f, m, &id, 1);
