@@ -323,19 +323,30 @@ void mem_count(int64_t bytes) {
     __atomic_store_n(&own_counted, own_counted + bytes, __ATOMIC_RELAXED);
 }
 
+/* Fresh pages, zeroed; `flags` beyond what all have. */
+static void *map_pages(size_t size_bytes, int flags) {
+    void *at = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | flags,
+                    -1, 0);
+    if (UNLIKELY(at == MAP_FAILED)) {
+        out_of_memory(size_bytes);
+    }
+    return at;
+}
+
 #ifdef FOREBAY_JEMALLOC
 static void *move_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
-    return mremap(ptr, old_bytes, size_bytes, MREMAP_MAYMOVE);
+    void *now = mremap(ptr, old_bytes, size_bytes, MREMAP_MAYMOVE);
+    if (UNLIKELY(now == MAP_FAILED)) {
+        out_of_memory(size_bytes);
+    }
+    return now;
 }
 #else
 /* Sanitizers know nothing of mremap: addresses would keep what they noted of an earlier user. */
 static void *move_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
-    void *now =
-        mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (now != MAP_FAILED) {
-        memcpy(now, ptr, MIN(old_bytes, size_bytes));
-        munmap(ptr, old_bytes);
-    }
+    void *now = map_pages(size_bytes, 0);
+    memcpy(now, ptr, MIN(old_bytes, size_bytes));
+    munmap(ptr, old_bytes);
     return now;
 }
 #endif
@@ -350,10 +361,7 @@ void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
     } else if (ptr) {
         now = move_pages(ptr, old_bytes, size_bytes);
     } else {
-        now = mmap(NULL, size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    }
-    if (UNLIKELY(now == MAP_FAILED)) {
-        out_of_memory(size_bytes);
+        now = map_pages(size_bytes, 0);
     }
     __atomic_store_n(&own_pages, own_pages + (int64_t)size_bytes - (int64_t)old_bytes,
                      __ATOMIC_RELAXED);
@@ -362,11 +370,7 @@ void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
 
 void *mem_map(size_t size_bytes, size_t align) {
     size_t space = size_bytes + align;
-    char *at = mmap(NULL, space, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (UNLIKELY(at == MAP_FAILED)) {
-        out_of_memory(size_bytes);
-    }
+    char *at = map_pages(space, MAP_NORESERVE);
     size_t before = (size_t)(-(uintptr_t)at & (align - 1));
     if (before) {
         munmap(at, before);

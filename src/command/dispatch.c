@@ -245,10 +245,12 @@ static size_t growth_of(const struct cmd *c) {
     return c->args_bytes + c->argc * (size_t)ARGUMENT_BYTES;
 }
 
+/* What a large request says is kept once more where it grows something, or is queued. */
+static inline bool has_room_for_arguments(struct cmd *c, bool queues) {
+    return !(queues || (c->spec->flags & CMD_GROWS)) || cmd_has_room(c, growth_of(c));
+}
+
 static enum dispatch_verdict queue(struct cmd *c) {
-    if (!cmd_has_room(c, growth_of(c))) {
-        return DISPATCH_REPLIED;
-    }
     struct chain_mark mark = chain_mark(c->w->out);
     transaction_queue(c);
     if (client_has(c->client, CLIENT_CLOSE)) {
@@ -297,10 +299,11 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
             return reject(c, refusal);
         }
     }
-    if (UNLIKELY(flags & CLIENT_MULTI) && !(spec->flags & CMD_NOT_QUEUED)) {
-        return queue(c);
+    bool queues = UNLIKELY(flags & CLIENT_MULTI) && !(spec->flags & CMD_NOT_QUEUED);
+    if (UNLIKELY(!has_room_for_arguments(c, queues))) {
+        return DISPATCH_REPLIED;
     }
-    return DISPATCH_RUN;
+    return queues ? queue(c) : DISPATCH_RUN;
 }
 
 /* After a run that is complete: the failed load's error instead of its reply, and the counting. */
@@ -334,14 +337,23 @@ struct reply {
     size_t end_bytes; /* of the output, where a transaction's client is closed; 0 = none */
 };
 
-/* Bytes that the reply may add; 0 = any number. */
-static inline size_t reply_allowance(const struct cmd *c) {
+/* The most that any reply to the client may add; 0 = any number. */
+static inline size_t reply_bytes_max(const struct cmd *c) {
     const struct settings *settings = c->env->settings;
-    if (LIKELY(c->spec->flags & CMD_READ)) {
-        return MAX(c->room_bytes, settings->read_bytes_max);
-    }
-    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->output_hard_bytes
+    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->exempt_reply_bytes_max
                                                             : settings->reply_bytes_max;
+}
+
+/* Bytes that this one may add, with the room that was made for it; 0 = any number. */
+static inline size_t reply_allowance(const struct cmd *c) {
+    if (!(c->spec->flags & CMD_READ)) {
+        return reply_bytes_max(c);
+    }
+    size_t bytes = c->env->settings->read_bytes_max;
+    if (LIKELY(c->room_bytes == 0) || bytes == 0) {
+        return bytes;
+    }
+    return MIN(MAX(c->room_bytes, bytes), reply_bytes_max(c));
 }
 
 static inline struct reply reply_begin(const struct cmd *c) {
@@ -354,14 +366,11 @@ static inline struct reply reply_begin(const struct cmd *c) {
 /* The reply did not fit: it is made again when there is room for it, or its client goes. */
 static void reply_too_large(struct cmd *c, const struct reply *r) {
     const struct chain *out = c->w->out;
-    const struct settings *settings = c->env->settings;
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
-    bool exempt = client_has(c->client, CLIENT_NO_EVICT);
-    size_t most = exempt ? settings->output_hard_bytes : settings->reply_bytes_max;
-    bool fits = (!most || bytes <= most) && keyspace_can_hold(c->env->ks, bytes) &&
-                (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
+    size_t most = reply_bytes_max(c);
+    bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if ((c->spec->flags & CMD_READ) && !r->mark.dropped_bytes && fits) {
-        c->room_bytes = bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
+        c->room_bytes = MIN(bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN, most);
         c->outcome = CMD_ROOM;
     } else {
         c->dropped_bytes = bytes;
@@ -385,19 +394,11 @@ static inline void reply_end(struct cmd *c, const struct reply *r) {
     }
 }
 
-/* What a large request says is kept once more by those that grow. */
-static inline bool has_room_for_arguments(struct cmd *c) {
-    return !(c->spec->flags & CMD_GROWS) || cmd_has_room(c, growth_of(c));
-}
-
 void dispatch_call(struct cmd *c) {
     c->outcome = CMD_DONE;
     c->row_error = NULL;
     c->row_hits = 0;
     c->env->misses_count = 0;
-    if (!has_room_for_arguments(c)) {
-        return;
-    }
     struct reply r = reply_begin(c);
     c->env->held = c->held;
     c->spec->fn(c);
@@ -422,13 +423,13 @@ static void make_room_within_exec(struct cmd *c) {
     }
     bool expected = keyspace_expect(ks, c->room_bytes);
     uint32_t turns = 0;
+    enum keyspace_room room;
     do {
-        keyspace_make_room(ks, c->held, env->shard, env->now_ms, 1);
-        env->over_limit = !keyspace_is_freeing(ks, env->shard) && keyspace_lacks_room(ks);
-    } while (!env->over_limit && !keyspace_has_room(ks) && ++turns < EXEC_ROOM_TURNS_MAX);
+        room = keyspace_room_turn(ks, c->held, env->shard, env->now_ms);
+    } while (room == KEYSPACE_ROOM_COMING && ++turns < EXEC_ROOM_TURNS_MAX);
+    env->over_limit = room == KEYSPACE_ROOM_NONE;
     if (expected) {
-        keyspace_comes(ks, c->room_bytes);
-        keyspace_came(ks, c->room_bytes);
+        keyspace_expect_no_more(ks, c->room_bytes);
     }
 }
 
@@ -444,7 +445,7 @@ static void run_queued(struct cmd *c) {
             resp_error(c->w, ERR_OOM);
             break;
         }
-        if (has_room_for_arguments(c)) {
+        if (has_room_for_arguments(c, false)) {
             struct reply r = reply_begin(c);
             r.end_bytes = end_bytes;
             if (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes)) {

@@ -31,6 +31,7 @@ struct settings {
     size_t growth_bytes_max;           /* by a command that no room was made for; 0 = no limit */
     size_t read_bytes_max;             /* of a reply, the same; 0 = no limit */
     size_t reply_bytes_max;            /* of a reply, then its client is closed; 0 = no limit */
+    size_t exempt_reply_bytes_max;     /* the same for a client with CLIENT NO-EVICT */
     uint64_t output_hard_bytes;        /* client-output-buffer-limit normal; 0 = none */
     uint64_t output_soft_bytes;
     uint32_t output_soft_s;

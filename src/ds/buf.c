@@ -31,37 +31,55 @@ char *buf_detach(struct buf *b) {
 }
 
 static void to_pages(struct buf *b, size_t cap) {
-    cap = (cap + MEM_PAGE_BYTES - 1) & ~(size_t)(MEM_PAGE_BYTES - 1);
     if (is_pages(b)) {
         b->ptr = mem_resize_pages(b->ptr, b->cap, cap);
+        return;
+    }
+    char *small = b->ptr;
+    b->ptr = mem_resize_pages(NULL, 0, cap);
+    if (b->len) {
+        memcpy(b->ptr, small, b->len);
+    }
+    mem_free(small);
+}
+
+/* What a buf takes that has room for so many bytes. */
+static size_t cap_for(size_t bytes) {
+    size_t cap = mem_good_size(bytes);
+    if (cap < BUF_PAGES_MIN) {
+        return cap;
+    }
+    size_t pages = (bytes + MEM_PAGE_BYTES - 1) & ~(size_t)(MEM_PAGE_BYTES - 1);
+    return MAX(pages, (size_t)BUF_PAGES_MIN);
+}
+
+static void grow(struct buf *b, size_t cap) {
+    if (cap >= BUF_PAGES_MIN) {
+        to_pages(b, cap);
     } else {
-        char *small = b->ptr;
-        b->ptr = mem_resize_pages(NULL, 0, cap);
-        if (b->len) {
-            memcpy(b->ptr, small, b->len);
-        }
-        mem_free(small);
+        b->ptr = mem_realloc(b->ptr, cap);
     }
     b->cap = cap;
 }
 
+size_t buf_next_cap(const struct buf *b, size_t extra) {
+    if (b->cap - b->len >= extra) {
+        return b->cap;
+    }
+    size_t step = b->cap ? MIN(b->cap, (size_t)BUF_STEP_MAX) : BUF_BYTES_MIN;
+    return cap_for(MAX(b->len + extra, b->cap + step));
+}
+
 char *buf_reserve_exact(struct buf *b, size_t extra) {
     if (b->cap - b->len < extra) {
-        size_t cap = mem_good_size(b->len + extra);
-        if (cap >= BUF_PAGES_MIN) {
-            to_pages(b, b->len + extra < BUF_PAGES_MIN ? BUF_PAGES_MIN : b->len + extra);
-        } else {
-            b->ptr = mem_realloc(b->ptr, cap);
-            b->cap = cap;
-        }
+        grow(b, cap_for(b->len + extra));
     }
     return b->ptr + b->len;
 }
 
 char *buf_reserve(struct buf *b, size_t extra) {
     if (b->cap - b->len < extra) {
-        size_t doubled = b->cap ? b->cap * 2 : BUF_BYTES_MIN;
-        return buf_reserve_exact(b, MAX(extra, doubled - b->len));
+        grow(b, buf_next_cap(b, extra));
     }
     return b->ptr + b->len;
 }

@@ -1,7 +1,7 @@
 #ifndef FOREBAY_DS_BUF_H
 #define FOREBAY_DS_BUF_H
 /* A growable run of bytes, owned. All zero is an empty buf. Grows by doubling; from BUF_PAGES_MIN
- * on without copying, and then its memory is the allocator's no more. */
+ * on without copying and by BUF_STEP_MAX a time, and then its memory is not the allocator's. */
 #include <stdarg.h>
 #include "base/slice.h"
 
@@ -10,13 +10,18 @@ struct buf {
     size_t len, cap; /* bytes */
 };
 
-enum { BUF_PAGES_MIN = 2 << 20 }; /* bytes; a smaller `cap` lies in the allocator */
+enum {
+    BUF_PAGES_MIN = 2 << 20, /* bytes; a smaller `cap` lies in the allocator */
+    BUF_STEP_MAX = 8 << 20,
+};
 
 void buf_free(struct buf *b); /* leaves it empty */
 /* Its bytes, for mem_free; NULL when there are none. Leaves it empty. */
 char *buf_detach(struct buf *b);
 /* Room for `extra` more bytes behind len; returns where they go. */
 char *buf_reserve(struct buf *b, size_t extra);
+/* `cap` after that. */
+size_t buf_next_cap(const struct buf *b, size_t extra);
 /* The same without doubling: for who knows how much will come. */
 char *buf_reserve_exact(struct buf *b, size_t extra);
 void buf_append(struct buf *b, const void *ptr, size_t len);

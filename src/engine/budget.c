@@ -191,16 +191,18 @@ void keyspace_came(struct keyspace *ks, uint64_t bytes) {
     take_off(&ks->admitted_bytes, bytes);
 }
 
+void keyspace_expect_no_more(struct keyspace *ks, uint64_t bytes) {
+    keyspace_comes(ks, bytes);
+    keyspace_came(ks, bytes);
+}
+
 bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes) {
     uint64_t max = load(&ks->maxmemory_bytes);
     return max == 0 || bytes <= max / 4 * 3;
 }
 
-bool keyspace_lacks_room(const struct keyspace *ks) {
-    return excess(ks) > 0;
-}
-
-bool keyspace_has_room(const struct keyspace *ks) {
+/* For all that is expected. */
+static bool has_room(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
     return max == 0 || (m.used + m.ahead <= max &&
@@ -535,6 +537,17 @@ bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_
 
 bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard) {
     return ks->evictors[shard].freed;
+}
+
+enum keyspace_room keyspace_room_turn(struct keyspace *ks, const struct lockset *held,
+                                      uint32_t shard, int64_t now_ms) {
+    keyspace_make_room(ks, held, shard, now_ms, 1);
+    bool freeing = ks->evictors[shard].freed;
+    if (!freeing && excess(ks) > 0) {
+        return KEYSPACE_ROOM_NONE;
+    }
+    bool stuck = atomic_load_explicit(&ks->compact_stuck, memory_order_relaxed);
+    return has_room(ks) || (!freeing && stuck) ? KEYSPACE_ROOM_MADE : KEYSPACE_ROOM_COMING;
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

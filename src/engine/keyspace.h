@@ -157,15 +157,19 @@ bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
  * room for it. False: others were let in with so much that it would be too much together; ask again
  * when they are done. Any thread. */
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
-/* It is being used from now on, or is not wanted any more; and then: it has come, or never will. */
+/* It is being used from now on; and then: it has come. */
 void keyspace_comes(struct keyspace *ks, uint64_t bytes);
 void keyspace_came(struct keyspace *ks, uint64_t bytes);
+/* It is not wanted any more: in place of both. */
+void keyspace_expect_no_more(struct keyspace *ks, uint64_t bytes);
 /* So many bytes at once fit if enough is evicted. */
 bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes);
-/* Something is to be evicted still. (Where it need not, holes are to be closed at most.) */
-bool keyspace_lacks_room(const struct keyspace *ks);
-/* There is room for all that is expected: it may come. */
-bool keyspace_has_room(const struct keyspace *ks);
+/* A turn of making room for all that is expected: keyspace_make_room for one command, and whether
+ * there is room now, or there will be after more turns, or none can be made: what grows is to be
+ * refused then. Holes that can't be closed are no reason to refuse anything. */
+enum keyspace_room { KEYSPACE_ROOM_MADE, KEYSPACE_ROOM_COMING, KEYSPACE_ROOM_NONE };
+enum keyspace_room keyspace_room_turn(struct keyspace *ks, const struct lockset *held,
+                                      uint32_t shard, int64_t now_ms) MUST_USE;
 /* Asks the kernel how much memory is resident, and the allocator to give back what it holds when
  * that is above the limit: ten microseconds, or milliseconds. By one thread, which serves no
  * client; some times a second, more often while it is true: memory is near the limit. (Shards that

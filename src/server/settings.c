@@ -49,10 +49,20 @@ static size_t growth_bytes_max(uint64_t maxmemory) {
     return maxmemory ? MAX((size_t)ENV_GROWTH_BYTES_MAX, maxmemory / GROWTH_SHARE) : 0;
 }
 
-static size_t reply_bytes_max(const struct settings *s) {
-    uint64_t hard = s->output_hard_bytes, clients = s->clients_bytes_max;
-    uint64_t bytes = hard && clients ? MIN(hard, clients) : MAX(hard, clients);
-    return bytes ? MAX(bytes, (uint64_t)CHAIN_LIMIT_MIN) : 0;
+/* Of two limits, of which 0 is none. */
+static uint64_t lower_limit(uint64_t a, uint64_t b) {
+    return a && b ? MIN(a, b) : MAX(a, b);
+}
+
+/* A reply that not all keys together would make room for is never kept, whoever asks. */
+static void set_reply_limits(struct settings *s) {
+    uint64_t hold = s->keyspace.maxmemory_bytes / 4 * 3;
+    uint64_t exempt = lower_limit(s->output_hard_bytes, hold);
+    exempt = exempt ? MAX(exempt, (uint64_t)CHAIN_LIMIT_MIN) : 0;
+    uint64_t most = lower_limit(exempt, s->clients_bytes_max);
+    s->exempt_reply_bytes_max = exempt;
+    s->reply_bytes_max = most ? MAX(most, (uint64_t)CHAIN_LIMIT_MIN) : 0;
+    s->read_bytes_max = MIN(s->growth_bytes_max, s->reply_bytes_max); /* 0 without maxmemory */
 }
 
 struct settings *settings_make(const struct config *c, uint32_t maxclients) {
@@ -99,11 +109,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     s->output_soft_bytes = output.soft_bytes;
     s->output_soft_s = (uint32_t)output.soft_s;
     s->growth_bytes_max = growth_bytes_max(s->keyspace.maxmemory_bytes);
-    s->reply_bytes_max = reply_bytes_max(s);
-    s->read_bytes_max = s->growth_bytes_max;
-    if (s->reply_bytes_max) {
-        s->read_bytes_max = MIN(s->read_bytes_max, s->reply_bytes_max);
-    }
+    set_reply_limits(s);
     s->store_timeout_ms = (uint32_t)config_int(c, "store-timeout");
     s->balance = balance_of(config_text(c, "accept-balance"));
     s->maps = maps_of(c);

@@ -257,10 +257,7 @@ static void make_input_room(struct session *s, size_t cap) {
 }
 
 static void append_input(struct session *s, struct slice data) {
-    size_t needs = s->in.len + data.len;
-    if (needs > s->in.cap) {
-        make_input_room(s, MAX(needs, 2 * s->in.cap));
-    }
+    make_input_room(s, buf_next_cap(&s->in, data.len));
     buf_append_slice(&s->in, data);
 }
 
@@ -270,7 +267,7 @@ static void reserve_input(struct session *s, size_t more) {
     size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
     if (UNLIKELY(wants > have)) {
         size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
-        more += MIN(wants - have, ahead);
+        more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
         make_input_room(s, s->in.len + more);
         buf_reserve_exact(&s->in, more);
     }
@@ -371,7 +368,7 @@ static void prefetch_stage(struct shard *sh,
 
 /* Before a batch, and within it once its commands have grown what is kept: a few bytes of request
  * (SETRANGE, COPY) may ask for a large value. */
-void pipeline_make_room(struct shard *sh, uint32_t commands) {
+static void make_room(struct shard *sh, uint32_t commands) {
     sh->env.over_limit = sh->env.settings->keyspace.maxmemory_bytes &&
                          !keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, commands);
     sh->room_bytes = mem_thread_bytes();
@@ -385,13 +382,13 @@ void pipeline_run(struct shard *sh) {
         prefetch_stage(sh, keyspace_prefetch_value);
     }
     if (count) {
-        pipeline_make_room(sh, count);
+        make_room(sh, count);
     }
     uint64_t since = clock_ticks();
     for (uint32_t i = 0; i < count; i++) {
         struct request *r = &b->requests[i];
         if (UNLIKELY(mem_thread_bytes() - sh->room_bytes > ENV_GROWTH_BYTES_MAX)) {
-            pipeline_make_room(sh, count - i);
+            make_room(sh, count - i);
         }
         execute(sh, r);
         /* Runs of one command are timed together. */

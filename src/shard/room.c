@@ -15,7 +15,7 @@
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each
- * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX. */
+ * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers grow by BUF_STEP_MAX at most. */
 #include "shard/session.h"
 
 #include "base/mem.h"
@@ -35,19 +35,18 @@ void room_now(struct shard *sh, size_t bytes) {
     }
     bool expected = keyspace_can_hold(ks, bytes) && keyspace_expect(ks, bytes);
     size_t turns = 1 + MIN(bytes / ROOM_NOW_BYTES, (size_t)ROOM_NOW_TURNS_MAX);
+    enum keyspace_room room;
     do {
-        keyspace_make_room(ks, NULL, sh->index, sh->env.now_ms, 1);
-    } while (!keyspace_has_room(ks) && keyspace_is_freeing(ks, sh->index) && --turns);
+        room = keyspace_room_turn(ks, NULL, sh->index, sh->env.now_ms);
+    } while (room == KEYSPACE_ROOM_COMING && --turns);
     if (expected) {
-        keyspace_comes(ks, bytes);
-        keyspace_came(ks, bytes);
+        keyspace_expect_no_more(ks, bytes);
     }
 }
 
 void room_forget(struct session *s) {
     if (s->room_expected) {
-        keyspace_comes(s->shard->env.ks, s->room_bytes);
-        keyspace_came(s->shard->env.ks, s->room_bytes);
+        keyspace_expect_no_more(s->shard->env.ks, s->room_bytes);
     }
     s->room_expected = false;
     s->room_bytes = 0;
@@ -81,12 +80,12 @@ bool room_take(struct session *s, struct cmd *c) {
     if (fits && !is_its_turn(s)) {
         return false;
     }
-    pipeline_make_room(sh, 1);
-    bool stuck = !keyspace_is_freeing(ks, sh->index) && keyspace_lacks_room(ks);
-    if (fits && !stuck && !keyspace_has_room(ks) && ++s->room_turns < ROOM_TURNS_MAX) {
+    enum keyspace_room room =
+        fits ? keyspace_room_turn(ks, NULL, sh->index, sh->env.now_ms) : KEYSPACE_ROOM_NONE;
+    if (room == KEYSPACE_ROOM_COMING && ++s->room_turns < ROOM_TURNS_MAX) {
         return false;
     }
-    sh->env.over_limit = !fits || stuck;
+    sh->env.over_limit = room == KEYSPACE_ROOM_NONE;
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
     if (s->room_expected) {

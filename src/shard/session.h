@@ -232,9 +232,6 @@ void pipeline_resume(struct shard *sh, struct session *s);
 /* Executes the batch and settles its sessions. */
 void pipeline_run(struct shard *sh);
 
-/* Before commands: sets env.over_limit. */
-void pipeline_make_room(struct shard *sh, uint32_t commands);
-
 /* --- room.c --- */
 /* The command that `s` executes needs so many bytes at once. */
 void room_ask(struct session *s, size_t bytes);

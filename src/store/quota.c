@@ -33,7 +33,7 @@ enum {
     DECAY_SHARE = 16, /* of the size expected, that goes with each query of smaller rows */
     OTHERS_DIVISOR = 2,
     SHARE_DIVISOR = 4,
-    KEPT_DIVISOR = 4, /* of the bound: libmariadb never shrinks the buffer of its largest packet */
+    LARGEST_DIVISOR = 4, /* of the bound: larger rows leave too much behind in a connection */
     SHARE_BYTES_MIN = 4 * 1024,
     SHARE_BYTES_MAX = 64 * 1024,
 };
@@ -211,7 +211,8 @@ bool quota_wait(struct worker *w, uint64_t row_bytes) {
 }
 
 bool quota_keeps_much(const struct store *s, uint64_t row_bytes) {
-    return s->quota.max_bytes && row_bytes > s->quota.max_bytes / KEPT_DIVISOR;
+    return s->driver->keeps_large && s->quota.max_bytes &&
+           row_bytes > s->quota.max_bytes / LARGEST_DIVISOR;
 }
 
 void quota_wait_idle(struct store *s) {

@@ -252,8 +252,12 @@ const char *run_as(struct harness *h, int index, const char *text) {
     }
     chain_init(&out, &h->chunks);
     struct resp_writer w = {.out = &out, .proto = (uint8_t)client_proto(client)};
-    struct cmd c = {
-        .client = client, .env = &h->env, .argv = args.v, .argc = args.count, .w = &w};
+    struct cmd c = {.client = client,
+                    .env = &h->env,
+                    .argv = args.v,
+                    .argc = args.count,
+                    .w = &w,
+                    .room_bytes = h->room_bytes};
     dispatch_find(&c);
     c.keys_count = dispatch_keys(&c, NULL, 0);
     c.keys = mem_alloc(c.keys_count * sizeof *c.keys);

@@ -46,6 +46,7 @@ struct harness {
     const char *row_value, *row_error;
     bool rows_are_stored;       /* a loaded row is put into the table */
     uint32_t loads;             /* rows asked for so far */
+    size_t room_bytes;          /* that commands have from the start */
 };
 
 /* `map`: a line behind "map ", or NULL. Client 0 is there; the others are made on their first

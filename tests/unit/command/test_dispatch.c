@@ -292,6 +292,72 @@ static void expected_rows_are_gathered_under_locks(void **state) {
     harness_destroy(h);
 }
 
+/* However much room there is, a reply is never longer than its client may hold. */
+static void a_reply_has_an_end(void **state) {
+    struct harness *h = harness_create(NULL);
+    char set[1024];
+    memset(set, 'v', sizeof set);
+    memcpy(set, "SET a ", 6);
+    set[sizeof set - 1] = '\0';
+    assert_reply(h, set, "+OK\r\n");
+    struct buf mget = {0};
+    buf_append_slice(&mget, SLICE("MGET"));
+    for (int i = 0; i < 200; i++) {
+        buf_append_slice(&mget, SLICE(" a"));
+    }
+    buf_append_char(&mget, '\0');
+    h->settings.read_bytes_max = CHAIN_LIMIT_MIN;
+    h->settings.reply_bytes_max = 2 * CHAIN_LIMIT_MIN;
+    h->settings.exempt_reply_bytes_max = 4 * CHAIN_LIMIT_MIN;
+    h->room_bytes = CMD_ROOM_ANY;
+    assert_reply(h, mget.ptr, "");
+    assert_true(client_has(&h->clients[0], CLIENT_CLOSE));
+    client_init(&h->clients[1], 2, h->env.now_ms);
+    client_set(&h->clients[1], CLIENT_NO_EVICT);
+    assert_true(strlen(run_as(h, 1, mget.ptr)) > 200 * 1000);
+    h->settings.exempt_reply_bytes_max = 2 * CHAIN_LIMIT_MIN;
+    assert_reply_as(h, 1, mget.ptr, "");
+    assert_true(client_has(&h->clients[1], CLIENT_CLOSE));
+    buf_free(&mget);
+    harness_destroy(h);
+}
+
+/* What its arguments take is asked for before anything is locked, and behind all refusals. */
+static void a_large_request_asks_for_room(void **state) {
+    struct harness *h = harness_create(NULL);
+    static char bytes[128 * 1024];
+    struct slice argv[] = {SLICE("SET"), SLICE("a"), slice_of(bytes, sizeof bytes)};
+    struct chain out;
+    chain_init(&out, &h->chunks);
+    struct resp_writer w = {.out = &out, .proto = 2};
+    struct cmd c = {.client = &h->clients[0], .env = &h->env, .argv = argv, .argc = 3,
+                    .args_bytes = sizeof bytes + 30, .w = &w};
+    h->settings.growth_bytes_max = 64 * 1024;
+    strcpy(h->settings.requirepass, "secret");
+    dispatch_find(&c);
+    assert_int_equal(dispatch_check(&c), DISPATCH_REPLIED);
+    assert_int_equal(c.outcome, CMD_DONE); /* NOAUTH */
+    assert_true(out.len_bytes > 0);
+    chain_clear(&out);
+    h->settings.requirepass[0] = '\0';
+    assert_int_equal(dispatch_check(&c), DISPATCH_REPLIED);
+    assert_int_equal(c.outcome, CMD_ROOM);
+    assert_true(c.room_bytes > sizeof bytes && out.len_bytes == 0);
+    c.outcome = CMD_DONE;
+    assert_int_equal(dispatch_check(&c), DISPATCH_RUN);
+    assert_reply(h, "MULTI", "+OK\r\n");
+    c.room_bytes = 0;
+    argv[0] = SLICE("ECHO"); /* whatever is queued is kept */
+    c.argc = 2;
+    dispatch_find(&c);
+    assert_int_equal(dispatch_check(&c), DISPATCH_REPLIED);
+    assert_int_equal(c.outcome, CMD_ROOM);
+    assert_true(out.len_bytes == 0);
+    assert_reply(h, "DISCARD", "+OK\r\n");
+    chain_clear(&out);
+    harness_destroy(h);
+}
+
 static void lookup_is_cheap(void **state) {
     struct harness *h = harness_create(NULL);
     struct slice argv[] = {SLICE("GET"), SLICE("a")};
@@ -330,6 +396,8 @@ int main(void) {
         cmocka_unit_test(more_misses_than_fit_are_loaded_in_turns),
         cmocka_unit_test(rows_are_not_written),
         cmocka_unit_test(expected_rows_are_gathered_under_locks),
+        cmocka_unit_test(a_reply_has_an_end),
+        cmocka_unit_test(a_large_request_asks_for_room),
         cmocka_unit_test(lookup_is_cheap),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -58,8 +58,11 @@ static void test_pages(void **state) {
     struct buf b = {0};
     mem_thread_register();
     int64_t before = mem_used_bytes(), own = mem_thread_bytes();
-    for (size_t i = 0; i < 6 * BUF_PAGES_MIN; i += 3) {
+    for (size_t i = 0; i < 3 * BUF_STEP_MAX; i += 3) {
+        size_t cap = b.cap, next = buf_next_cap(&b, 3);
         buf_append(&b, &i, 3);
+        assert_int_equal(b.cap, next);
+        assert_true(b.cap - cap <= BUF_STEP_MAX);
         if (i % 99 == 0) {
             assert_true(mem_used_bytes() - before >= (int64_t)b.cap);
             assert_true(mem_thread_bytes() - own >= (int64_t)b.cap);

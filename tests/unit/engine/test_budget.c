@@ -345,15 +345,17 @@ static void test_room_for_what_is_expected(void **state) {
     mem_thread_register();
     struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
     uint64_t large = mem_good_size(ks->maxmemory_bytes / 4);
-    assert_true(keyspace_has_room(ks));
+    assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
     fill(ks, 0, LARGE_BUDGET / 100, 100);
     assert_true(keyspace_can_hold(ks, large) && keyspace_expect(ks, large));
     assert_false(keyspace_can_hold(ks, ks->maxmemory_bytes));
     assert_false(keyspace_expect(ks, large)); /* one after the other */
     unsigned turns = 0;
-    while (!keyspace_has_room(ks) && turns++ < TIMES_MAX) {
-        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+    enum keyspace_room room;
+    while ((room = keyspace_room_turn(ks, NULL, 0, 1)) == KEYSPACE_ROOM_COMING) {
+        assert_true(turns++ < TIMES_MAX);
     }
+    assert_int_equal(room, KEYSPACE_ROOM_MADE);
     assert_in_range(turns, 4, 1000); /* each of them bounded */
     assert_true(used_share(ks) > 0.55);
     keyspace_comes(ks, large);
@@ -372,10 +374,28 @@ static void test_room_for_what_is_expected(void **state) {
     fill(ks, 0, BUDGET / 400, 100);
     assert_true(keyspace_expect(ks, BUDGET));
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1)); /* others are not refused for it */
-    assert_false(keyspace_has_room(ks) || keyspace_is_freeing(ks, 0));
-    keyspace_comes(ks, BUDGET);
-    keyspace_came(ks, BUDGET);
+    assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_NONE);
+    keyspace_expect_no_more(ks, BUDGET);
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* What is resident and neither used nor a hole that can be closed is waited for only while something
+ * moves. */
+static void test_no_turns_for_what_nothing_can_close(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_LRU);
+    fill(ks, 0, BUDGET / 200, 100);
+    uint64_t known = (uint64_t)(resident_share(ks) * (double)ks->maxmemory_bytes);
+    ks->overhead_bytes = ks->maxmemory_bytes / 100 * 108 - known;
+    ks->goal_bytes = ks->maxmemory_bytes / 100 * 110; /* the kernel said that it does not rise */
+    unsigned turns = 0;
+    while (keyspace_room_turn(ks, NULL, 0, 1) == KEYSPACE_ROOM_COMING) {
+        assert_true(turns++ < 100);
+    }
+    assert_true(ks->compact_stuck);
+    assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
     keyspace_destroy(ks);
     mem_thread_unregister();
 }
@@ -439,6 +459,7 @@ int main(void) {
         cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
         cmocka_unit_test(test_room_for_what_is_expected),
+        cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
         cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
         cmocka_unit_test(test_slack_of_slabs),
     };

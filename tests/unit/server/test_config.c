@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "ds/chain.h"
 #include "server/config.h"
 #include "server/settings.h"
 
@@ -330,6 +331,32 @@ static void test_settings(void **state) {
     settings_unref(s);
 }
 
+/* The most of a reply: the least of what clients may hold, the hard limit, most of maxmemory. */
+static void test_reply_limits(void **state) {
+    static const struct {
+        const char *lines;
+        uint64_t read, reply, exempt;
+    } cases[] = {
+        {"", 0, 0, 0},
+        {"client-output-buffer-limit normal 2mb 0 0\n", 0, 2 << 20, 2 << 20},
+        {"maxmemory 100mb\n", 1 << 20, 50 << 20, 75 << 20},
+        {"maxmemory 100mb\nmaxmemory-clients 90%\n", 1 << 20, 75 << 20, 75 << 20},
+        {"maxmemory 100mb\nclient-output-buffer-limit normal 60mb 0 0\n", 1 << 20, 50 << 20,
+         60 << 20},
+        {"maxmemory 100mb\nmaxmemory-clients 512kb\n", 512 << 10, 512 << 10, 75 << 20},
+        {"maxmemory 1kb\n", CHAIN_LIMIT_MIN, CHAIN_LIMIT_MIN, CHAIN_LIMIT_MIN},
+    };
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct config *c = loaded(cases[i].lines);
+        struct settings *s = settings_make(c, 1);
+        config_destroy(c);
+        assert_in_range(s->read_bytes_max, cases[i].read, cases[i].read);
+        assert_in_range(s->reply_bytes_max, cases[i].reply / 100 * 99, cases[i].reply);
+        assert_in_range(s->exempt_reply_bytes_max, cases[i].exempt / 100 * 99, cases[i].exempt);
+        settings_unref(s);
+    }
+}
+
 /* A share is of the limit that the config knows: kept as a share, shown in bytes. */
 static void test_percent(void **state) {
     struct config *c = loaded("maxmemory 75%\n");
@@ -366,7 +393,7 @@ int main(void) {
         cmocka_unit_test(test_set_map),      cmocka_unit_test(test_rewrite),
         cmocka_unit_test(test_rewrite_map),  cmocka_unit_test(test_rewrite_file),
         cmocka_unit_test(test_visit),        cmocka_unit_test(test_settings),
-        cmocka_unit_test(test_percent),
+        cmocka_unit_test(test_reply_limits), cmocka_unit_test(test_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
