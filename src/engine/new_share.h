@@ -14,7 +14,7 @@
 
 enum { NEW_SHARE_UNIT = 1000, NEW_SHARE_MIN = 100, NEW_SHARE_MAX = 600, NEW_SHARE_BATCH = 16 };
 
-/* Evicted, and found as a ghost later; [0] as new, [1] as proved. */
+/* Evicted, and found as a ghost later; [0] as new, [1] as proved, out of a sample. */
 struct new_share_events {
     uint32_t evicted[2], returned[2];
 };

@@ -231,8 +231,10 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
     if (UNLIKELY(!p->ghosts.count) && part_policy(p)->is_lfu) {
         ghosts_fit(&p->ghosts, entries_of(p), true);
     }
-    ghosts_add(&p->ghosts, part_ghost_hash(db, &key), proved);
-    p->share_events.evicted[proved]++;
+    if (part_remembers(key.hash, proved)) {
+        ghosts_add(&p->ghosts, part_ghost_hash(db, &key), proved);
+        p->share_events.evicted[proved] += proved ? PROVED_SAMPLE : 1;
+    }
     part_discard(p, e);
 }
 

@@ -86,9 +86,9 @@ static uint16_t lfu_bits(struct partition *p, unsigned db, const struct key *key
                          const struct entry *e, uint64_t tick) {
     enum ghost ghost = ghosts_take(&p->ghosts, part_ghost_hash(db, key));
     size_t bytes = part_entry_bytes(e);
-    bool came_back = ghost != GHOST_NONE;
-    if (came_back) {
-        p->share_events.returned[ghost == GHOST_PROVED]++;
+    bool came_back = ghost == GHOST_NEW;
+    if (ghost != GHOST_NONE) {
+        p->share_events.returned[!came_back] += came_back ? 1 : PROVED_SAMPLE;
     }
     policy_size_seen(&p->sizes, bytes);
     return policy_lfu_fresh(tick, came_back, policy_size_shift(&p->sizes, came_back, bytes));

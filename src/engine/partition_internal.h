@@ -35,6 +35,12 @@ static inline uint64_t part_clock(struct partition *p, bool insertion) {
 static inline uint64_t part_ghost_hash(unsigned db, const struct key *key) {
     return key->hash + ((uint64_t)db << 40);
 }
+/* Of what is evicted as proved one in PROVED_SAMPLE is remembered, to learn how much of it comes
+ * back and for nothing else: all of it would push out what was evicted as new. */
+enum { PROVED_SAMPLE = 8 };
+static inline bool part_remembers(uint64_t hash, bool proved) {
+    return !proved || (hash >> 8) % PROVED_SAMPLE == 0;
+}
 /* Tells watchers; `key` NULL = all of the database. */
 static inline void part_touched(struct partition *p, unsigned db, const struct key *key) {
     if (UNLIKELY(p->watched.count > 0) && p->ks->on_touched) {

@@ -3,7 +3,7 @@
  * what is used again stays for as long as it is used once a round.
  *
  *     new:    | 1 | used:1 | tick:10           |   inserted a short time ago
- *     proved: | 0 | uses:2 | tick / 64, 9 bits  |   was used while new, or came back
+ *     proved: | 0 | uses:2 | tick / 64, 9 bits  |   was used while new, or came back after that
  *
  * Small entries' ticks lie ahead, large ones' back: policy_size.h. An access adds to the uses and
  * leaves the tick alone: most store nothing. */

@@ -357,12 +357,12 @@ static void test_ghosts_from_first_eviction(void **state) {
     lock_release(&p->lock);
     assert_int_equal(keyspace_evict(fix.ks, 0, 10, 1), 1);
     lock_take(&p->lock);
-    assert_true(p->ghosts.count * 8 > KEYS);
+    assert_true(p->ghosts.count * sizeof *p->ghosts.sets > KEYS);
     part_flush(p, 0);
     for (unsigned n = 0; n < FEW; n++) {
         part_set_string(p, 0, key_of(&t, n), SLICE("v"), EXPIRE_NEVER);
     }
-    assert_true(p->ghosts.count * 8 < 2 * FEW);
+    assert_true(p->ghosts.count * sizeof *p->ghosts.sets < 2 * FEW);
 }
 
 /* Entries of several databases and index segments move, and are found where they were. */

@@ -137,6 +137,23 @@ static void test_memory(void **state) {
     trace_destroy(t);
 }
 
+/* Round and round half as many keys again as there is room for: exact LRU never hits. What is
+ * evicted from among the proved ones must not push those out of memory that were evicted new. */
+static void test_loop(void **state) {
+    enum { LOOP = 6000, ROUNDS = 12 };
+    char *text = mem_alloc(LOOP * ROUNDS * 12), *at = text, error[TRACE_ERROR_BYTES];
+    for (int i = 0; i < LOOP * ROUNDS; i++) {
+        at += sprintf(at, "%d\n", i % LOOP);
+    }
+    struct trace *t = trace_of(text, NULL, error);
+    mem_free(text);
+    assert_non_null(t);
+    struct engine_setup setup = setup_of(EVICT_ALL_LFU, LOOP * 2 / 3, 1);
+    struct engine_result r = must_play(t, &setup);
+    assert_true(r.counts.misses < t->requests_count * 3 / 4);
+    trace_destroy(t);
+}
+
 static void test_names(void **state) {
     assert_string_equal(engine_policy_name(EVICT_VOLATILE_TTL), "volatile-ttl");
     assert_null(engine_policy_name(EVICT_POLICIES_COUNT));
@@ -177,11 +194,11 @@ static int register_thread(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_objects),    cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_repeats),    cmocka_unit_test(test_noeviction),
-        cmocka_unit_test(test_too_large),  cmocka_unit_test(test_expired),
-        cmocka_unit_test(test_memory),     cmocka_unit_test(test_names),
-        cmocka_unit_test(test_jobs),
+        cmocka_unit_test(test_objects),   cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_repeats),   cmocka_unit_test(test_noeviction),
+        cmocka_unit_test(test_too_large), cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_memory),    cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_names),     cmocka_unit_test(test_jobs),
     };
     return cmocka_run_group_tests(tests, register_thread, NULL);
 }
