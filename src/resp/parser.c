@@ -8,11 +8,12 @@
  *    at hand never leaves the stack; otherwise the cursor and the arguments found, as offsets, move
  *    to the heap (struct resp_partial), and the next call goes on from there.
  * 2. A call works on the bytes and arguments it is the first to see; the arguments of earlier calls
- *    are touched once more, when the request is complete.
+ *    are touched once more, when the request is complete: their array becomes the request's.
  * 3. What the result is depends on the bytes only, not on how they were split. Redis is slightly
  *    different there: of a line longer than inline_bytes_max it refuses only what comes in several
  *    reads. Otherwise as in Redis, lines end at CR, the byte behind it and the two behind a
  *    bulk are skipped unseen, and a line is judged when it is complete.
+ * 4. Arrays grow by what was received: by doubling, large ones by BUF_STEP_MAX and without copying.
  *
  * Limits: struct resp_limits; a line's length in digits is bounded by num_parse_i64. */
 #include "resp/parser.h"
@@ -22,10 +23,11 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "base/num.h"
+#include "ds/buf.h"
 #include "resp/inline.h"
 
 enum {
-    ARGS_CAP_MIN = 16,
+    ARGS_CAP_MIN = 16,    /* of every array */
     SHORT_DIGITS_MAX = 9, /* cannot overflow 32 bits */
     CRLF_BYTES = 2,
 };
@@ -40,44 +42,56 @@ struct cursor {
     uint32_t args_left; /* to be read; 0 before the header was read */
 };
 
-struct place {
-    size_t pos, len;
-};
-
 struct resp_partial {
     struct cursor cursor;
-    struct place *args;
-    uint32_t count, cap;
-    char
-        *unescaped; /* set: the memory of a complete inline request, to be freed at the next call */
+    struct resp_args args; /* each an offset from the request's start: see to_offset */
+    /* Set: the memory of a complete inline request, to be freed at the next call. */
+    char *unescaped;
 };
 
 enum step { STEP_DONE, STEP_MORE, STEP_ERROR };
 
+/* Allocations are multiples of an argument's size, so that `cap` says all of a buf's. */
+static struct buf as_buf(const struct resp_args *args) {
+    return (struct buf){.ptr = (char *)args->v,
+                        .len = args->count * sizeof *args->v,
+                        .cap = args->cap * sizeof *args->v};
+}
+
 void resp_args_free(struct resp_args *args) {
-    mem_free(args->v);
+    struct buf b = as_buf(args);
+    buf_free(&b);
     *args = (struct resp_args){0};
 }
 
-static void args_reserve(struct resp_args *args, uint32_t count) {
-    if (count > args->cap) {
-        uint32_t doubled = args->cap < UINT32_MAX / 2 ? args->cap * 2 : UINT32_MAX;
-        args->cap = MAX(MAX(doubled, count), (uint32_t)ARGS_CAP_MIN);
-        args->v = mem_realloc(args->v, args->cap * sizeof *args->v);
+/* Room for `count` more. `left` more are announced behind them: they bound the growth, and get no
+ * more than anybody. `p` (may be NULL) is told of what is large. */
+static __attribute__((noinline)) void grow(struct resp_parser *p, struct resp_args *args,
+                                           size_t count, size_t left) {
+    struct buf b = as_buf(args);
+    size_t least = MAX(count, (size_t)ARGS_CAP_MIN - MIN(args->count, (uint32_t)ARGS_CAP_MIN));
+    size_t next = buf_next_cap(&b, least * sizeof *args->v);
+    size_t all = b.len + MAX(least, count + left) * sizeof *args->v;
+    size_t grows = MIN(next, all) - b.cap;
+    if (p && p->grows && grows > RESP_GROWTH_BYTES) {
+        p->grows(p, grows);
     }
+    buf_reserve_exact(&b, MIN(next, all) - b.len);
+    ASSERT(b.cap % sizeof *args->v == 0 && b.cap / sizeof *args->v <= UINT32_MAX);
+    args->v = (struct slice *)b.ptr;
+    args->cap = (uint32_t)(b.cap / sizeof *args->v);
 }
 
 void resp_args_push(struct resp_args *args, struct slice arg) {
     if (UNLIKELY(args->count == args->cap)) {
-        ASSERT(args->count < UINT32_MAX);
-        args_reserve(args, args->count + 1);
+        grow(NULL, args, 1, SIZE_MAX / 2 / sizeof arg);
     }
     args->v[args->count++] = arg;
 }
 
 void resp_parser_reset(struct resp_parser *p) {
     if (p->partial) {
-        mem_free(p->partial->args);
+        resp_args_free(&p->partial->args);
         mem_free(p->partial->unescaped);
         mem_free(p->partial);
         p->partial = NULL;
@@ -89,7 +103,7 @@ size_t resp_parser_bytes(const struct resp_parser *p) {
     if (!partial) {
         return 0;
     }
-    return mem_size(partial) + (partial->args ? mem_size(partial->args) : 0) +
+    return mem_size(partial) + partial->args.cap * sizeof *partial->args.v +
            (partial->unescaped ? mem_size(partial->unescaped) : 0);
 }
 
@@ -214,7 +228,7 @@ static enum step read_bulk_len(const char *data, size_t len, struct cursor *c,
 }
 
 /* Reads arguments until none is left, appending them to `args`. */
-static enum step read_args(const char *data, size_t len, struct cursor *c,
+static enum step read_args(struct resp_parser *p, const char *data, size_t len, struct cursor *c,
                            const struct resp_limits *limits, struct resp_args *args, char *error) {
     while (c->args_left) {
         if (c->bulk_len == BULK_UNKNOWN) {
@@ -239,7 +253,10 @@ static enum step read_args(const char *data, size_t len, struct cursor *c,
         if (UNLIKELY(len - c->pos < c->bulk_len + CRLF_BYTES)) {
             return STEP_MORE;
         }
-        resp_args_push(args, slice_of(data + c->pos, c->bulk_len));
+        if (UNLIKELY(args->count == args->cap)) {
+            grow(p, args, 1, c->args_left - 1);
+        }
+        args->v[args->count++] = slice_of(data + c->pos, c->bulk_len);
         c->pos += c->bulk_len + CRLF_BYTES;
         c->bulk_len = BULK_UNKNOWN;
         c->args_left--;
@@ -247,37 +264,59 @@ static enum step read_args(const char *data, size_t len, struct cursor *c,
     return STEP_DONE;
 }
 
+/* An argument whose pointer is an offset from the start of its request. */
+static struct slice to_offset(struct slice arg, const char *data) {
+    return slice_of((const char *)(uintptr_t)(arg.ptr - data), arg.len);
+}
+
+static struct slice from_offset(struct slice arg, const char *data) {
+    return slice_of(data + (uintptr_t)arg.ptr, arg.len);
+}
+
+static void swap_args(struct resp_args *a, struct resp_args *b) {
+    struct resp_args was = *a;
+    *a = *b;
+    *b = was;
+}
+
+/* Puts what this call has found behind the arguments kept; `left` are to come. */
+static void keep_found(struct resp_parser *p, const char *data, struct resp_args *found,
+                       size_t left) {
+    struct resp_args *kept = &p->partial->args;
+    if (kept->count == 0 && found->count >= found->cap / 2) {
+        swap_args(kept, found);
+        for (uint32_t i = 0; i < kept->count; i++) {
+            kept->v[i] = to_offset(kept->v[i], data);
+        }
+        return;
+    }
+    if (found->count > kept->cap - kept->count) {
+        grow(p, kept, found->count, left);
+    }
+    for (uint32_t i = 0; i < found->count; i++) {
+        kept->v[kept->count++] = to_offset(found->v[i], data);
+    }
+}
+
 /* The request is incomplete: keeps the cursor and the arguments this call has found. */
 static void keep(struct resp_parser *p, const char *data, const struct cursor *c,
-                 const struct resp_args *found) {
+                 struct resp_args *found) {
     if (!p->partial) {
         p->partial = mem_zalloc(sizeof *p->partial);
     }
-    struct resp_partial *partial = p->partial;
-    partial->cursor = *c;
-    uint64_t count = (uint64_t)partial->count + found->count;
-    if (count > partial->cap) {
-        uint64_t cap = MIN(MAX(count, (uint64_t)partial->cap * 2), UINT32_MAX);
-        partial->args = mem_realloc(partial->args, cap * sizeof *partial->args);
-        partial->cap = (uint32_t)cap;
-    }
-    for (uint32_t i = 0; i < found->count; i++) {
-        partial->args[partial->count + i] =
-            (struct place){(size_t)(found->v[i].ptr - data), found->v[i].len};
-    }
-    partial->count = (uint32_t)count;
+    p->partial->cursor = *c;
+    keep_found(p, data, found, c->args_left);
+    found->count = 0;
 }
 
-/* The request is complete: puts the arguments of earlier calls before those of this one. */
-static void put_kept_before(const struct resp_partial *partial, const char *data,
-                            struct resp_args *args) {
-    uint32_t kept = partial->count, found = args->count;
-    args_reserve(args, kept + found);
-    memmove(args->v + kept, args->v, found * sizeof *args->v);
-    for (uint32_t i = 0; i < kept; i++) {
-        args->v[i] = slice_of(data + partial->args[i].pos, partial->args[i].len);
+/* The request is complete: what was kept and what this call found become one. */
+static void take_kept(struct resp_parser *p, const char *data, struct resp_args *args) {
+    struct resp_args *kept = &p->partial->args;
+    keep_found(p, data, args, 0);
+    swap_args(kept, args);
+    for (uint32_t i = 0; i < args->count; i++) {
+        args->v[i] = from_offset(args->v[i], data);
     }
-    args->count = kept + found;
 }
 
 static enum resp_status parse_multibulk(struct resp_parser *p, const char *data, size_t len,
@@ -300,7 +339,7 @@ static enum resp_status parse_multibulk(struct resp_parser *p, const char *data,
         }
     }
     if (LIKELY(step == STEP_DONE)) {
-        step = read_args(data, len, c, limits, args, error);
+        step = read_args(p, data, len, c, limits, args, error);
     }
     if (UNLIKELY(step == STEP_ERROR)) {
         resp_parser_reset(p);
@@ -311,7 +350,9 @@ static enum resp_status parse_multibulk(struct resp_parser *p, const char *data,
         return RESP_MORE;
     }
     if (UNLIKELY(p->partial)) {
-        put_kept_before(p->partial, data, args);
+        if (p->partial->args.count) {
+            take_kept(p, data, args);
+        }
         resp_parser_reset(p);
     }
     *consumed = c->pos;
@@ -328,7 +369,10 @@ static const char *take_whole(const char *at, const char *end, const struct resp
                  limits->unauthenticated_bulk_bytes_max)) {
         return NULL;
     }
-    args_reserve(args, ARGS_CAP_MIN);
+    if (UNLIKELY(args->cap < ARGS_CAP_MIN)) {
+        args->count = 0;
+        grow(NULL, args, ARGS_CAP_MIN, 0);
+    }
     struct slice *v = args->v;
     for (uint32_t i = 0; i < count; i++) {
         if (UNLIKELY(at == end || *at != '$')) {

@@ -6,7 +6,10 @@
 #include <stdint.h>
 #include "base/slice.h"
 
-enum { RESP_ERROR_CHARS_MAX = 128 };
+enum {
+    RESP_ERROR_CHARS_MAX = 128,
+    RESP_GROWTH_BYTES = 1 << 20, /* by which arrays of arguments grow unasked */
+};
 
 struct resp_limits {
     uint64_t bulk_bytes_max;   /* proto-max-bulk-len, 512 MB */
@@ -16,8 +19,10 @@ struct resp_limits {
 };
 
 /* The arguments of one request: borrowed slices into the caller's bytes. The array is grown as
- * needed and reused from request to request; it never shrinks, so the owner calls resp_args_free
- * when `cap` has become more than it wants to keep, and at the end. */
+ * needed and reused from request to request, or changed for that which an incomplete request had;
+ * it never shrinks, so the owner calls resp_args_free when `cap` has become more than it wants to
+ * keep, whatever a call returned, and at the end. It is a buf's memory: only these functions grow
+ * and free it. */
 struct resp_args {
     struct slice *v;
     uint32_t count, cap;
@@ -35,9 +40,12 @@ enum resp_status {
 struct resp_partial; /* heap state: an incomplete request, or the unescaped text of the last one */
 struct resp_parser {
     struct resp_partial *partial;
+    /* Called before an array grows by so many bytes at once, more than RESP_GROWTH_BYTES: whoever
+     * counts memory makes room. May be NULL. */
+    void (*grows)(struct resp_parser *p, size_t bytes);
 };
 
-/* All zero is a fresh parser. Frees the partial state; the parser is fresh again. */
+/* All zero but for `grows` is a fresh parser. Frees the partial state: it is fresh again. */
 void resp_parser_reset(struct resp_parser *p);
 /* Bytes held by the parser's own state. */
 size_t resp_parser_bytes(const struct resp_parser *p);

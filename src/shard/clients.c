@@ -19,6 +19,7 @@ enum {
 struct session *session_create(struct shard *sh, int fd) {
     struct session *s = mem_zalloc(sizeof *s);
     s->shard = sh;
+    s->parser.grows = room_for_args;
     s->state = SESSION_RUNNING;
     list_init(&s->queue);
     chain_init(&s->conn.out, &sh->chunks);
@@ -43,7 +44,8 @@ struct session *session_create(struct shard *sh, int fd) {
 
 /* Those that are exempt do not count: others are not closed for them. */
 static void recount(struct session *s) {
-    size_t bytes = s->in.cap + chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
+    size_t bytes = s->in.cap + resp_parser_bytes(&s->parser) + s->args_bytes +
+                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
     bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
                   !client_has(&s->client, CLIENT_NO_EVICT);
     bytes = counts ? bytes : 0;
@@ -179,10 +181,25 @@ bool session_check_output(struct session *s) {
 void session_count_dropped(struct session *s, size_t bytes) {
     struct shard *sh = s->shard;
     size_t hard = sh->env.settings->output_hard_bytes;
-    log_notice("Closing client id=%llu: a reply of %zu bytes is more than clients may hold",
+    log_notice("Closing client id=%llu: %zu bytes at once are more than clients may hold",
                (unsigned long long)s->client.id, bytes);
     stat_add(hard && bytes > hard ? &sh->stats.clients_closed_output : &sh->stats.clients_evicted,
              1);
+}
+
+bool session_count_args(struct session *s, size_t args_bytes, size_t more_bytes) {
+    struct shard *sh = s->shard;
+    uint64_t limit = sh->env.settings->clients_bytes_max;
+    size_t bytes = args_bytes + more_bytes;
+    bool is_exempt = client_has(&s->client, CLIENT_NO_EVICT);
+    if ((limit && bytes > limit && !is_exempt) || !keyspace_can_hold(sh->env.ks, bytes)) {
+        session_count_dropped(s, bytes);
+        session_end(s);
+        return false;
+    }
+    s->args_bytes = args_bytes;
+    session_count_held(s);
+    return s->state == SESSION_RUNNING;
 }
 
 /* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output

@@ -351,7 +351,7 @@ static bool open_net(struct shard *sh) {
 static void free_batch(struct batch *b) {
     for (uint32_t i = 0; i < BATCH_REQUESTS_MAX; i++) {
         resp_args_free(&b->requests[i].args);
-        mem_free(b->requests[i].keys_heap);
+        buf_free(&b->requests[i].keys_heap);
     }
 }
 

@@ -26,17 +26,33 @@ static void touch(struct batch *b, struct session *s) {
     }
 }
 
-static void hash_keys(struct request *r) {
+static inline bool is_large(const struct request *r) {
+    return r->args.cap > ARGS_KEEP_MAX;
+}
+
+/* A large request's keys take more than its bytes: room is made for one step after the other. */
+static void reserve_keys(struct shard *sh, struct request *r, size_t bytes) {
+    while (r->keys_heap.cap < bytes) {
+        size_t cap = MIN(bytes, r->keys_heap.cap + BUF_STEP_MAX);
+        if (UNLIKELY(cap - r->keys_heap.cap > ENV_GROWTH_BYTES_MAX)) {
+            room_now(sh, cap - r->keys_heap.cap);
+        }
+        buf_reserve_exact(&r->keys_heap, cap);
+    }
+}
+
+static void hash_keys(struct shard *sh, struct request *r) {
     struct cmd *c = &r->cmd;
     c->keys = r->keys_inline;
     c->keys_count = dispatch_keys(c, r->keys_inline, BATCH_KEYS_INLINE);
+    if (UNLIKELY(is_large(r)) && !session_count_args(r->s, r->args.cap * sizeof *r->args.v,
+                                                     c->keys_count * sizeof *c->keys)) {
+        c->keys_count = 0; /* it will not run */
+    }
     if (c->keys_count > BATCH_KEYS_INLINE) {
-        if (c->keys_count > r->keys_cap) {
-            r->keys_cap = c->keys_count;
-            r->keys_heap = mem_realloc(r->keys_heap, r->keys_cap * sizeof *r->keys_heap);
-        }
-        c->keys = r->keys_heap;
-        dispatch_keys(c, r->keys_heap, r->keys_cap);
+        reserve_keys(sh, r, c->keys_count * sizeof *c->keys);
+        c->keys = (struct key *)r->keys_heap.ptr;
+        dispatch_keys(c, c->keys, c->keys_count);
     }
 }
 
@@ -52,7 +68,7 @@ static void prepare(struct shard *sh, struct session *s, struct request *r, size
     if (!r->cmd.spec) {
         return;
     }
-    hash_keys(r);
+    hash_keys(sh, r);
     unsigned db = client_db(&s->client);
     for (uint32_t i = 0; i < r->cmd.keys_count && i < BATCH_KEYS_INLINE; i++) {
         keyspace_prefetch_bucket(sh->env.ks, db, r->cmd.keys[i].hash);
@@ -60,14 +76,32 @@ static void prepare(struct shard *sh, struct session *s, struct request *r, size
 }
 
 static void release_large(struct request *r) {
-    if (UNLIKELY(r->args.cap > ARGS_KEEP_MAX)) {
+    if (UNLIKELY(is_large(r))) {
         resp_args_free(&r->args);
     }
-    if (UNLIKELY(r->keys_cap > ARGS_KEEP_MAX)) {
-        mem_free(r->keys_heap);
-        r->keys_heap = NULL;
-        r->keys_cap = 0;
+    if (UNLIKELY(r->keys_heap.cap > ARGS_KEEP_MAX * sizeof(struct key))) {
+        buf_free(&r->keys_heap);
     }
+}
+
+/* Stands in the batch alone: others' large requests would be there at the same time, and what it
+ * takes may close its client, which has the replies before it. NULL: it waits for one of them. */
+static struct request *alone(struct shard *sh, struct session *s, struct request *r) {
+    struct batch *b = &sh->batch;
+    if (b->count) {
+        pipeline_run(sh);
+        touch(b, s);
+        struct request *first = &b->requests[0];
+        struct resp_args args = first->args;
+        first->args = r->args;
+        r->args = args;
+        r = first;
+    }
+    if (s->state != SESSION_RUNNING) {
+        release_large(r);
+        return NULL;
+    }
+    return r;
 }
 
 static void protocol_error(struct shard *sh, struct session *s, const char *error) {
@@ -105,11 +139,13 @@ static void parse_batch(struct shard *sh, struct session *s) {
         switch (resp_parse(&s->parser, at, s->src.len - s->parsed, &limits, &r->args, &consumed,
                            error)) {
         case RESP_MORE:
+            release_large(r);
             return;
         case RESP_NOTHING:
             s->parsed += consumed;
             break;
         case RESP_ERROR:
+            release_large(r);
             pipeline_run(sh);
             touch(b, s);
             if (s->state != SESSION_RUNNING) {
@@ -123,11 +159,18 @@ static void parse_batch(struct shard *sh, struct session *s) {
             protocol_error(sh, s, error);
             return;
         case RESP_REQUEST:
+            if (UNLIKELY(is_large(r))) {
+                r = alone(sh, s, r);
+                if (!r) {
+                    return;
+                }
+            }
             s->parsed += consumed;
             r->end = s->parsed;
             prepare(sh, s, r, consumed);
             b->count++;
-            if (UNLIKELY(*at != '*')) { /* an inline request may borrow from the parser */
+            /* An inline request may borrow from the parser. */
+            if (UNLIKELY(*at != '*' || is_large(r))) {
                 pipeline_run(sh);
                 touch(b, s);
             }
@@ -394,6 +437,9 @@ void pipeline_run(struct shard *sh) {
         /* Runs of one command are timed together. */
         if (i + 1 == count || b->requests[i + 1].cmd.spec != r->cmd.spec) {
             attribute_ticks(sh, &r->cmd, &since);
+        }
+        if (UNLIKELY(is_large(r))) {
+            r->s->args_bytes = 0;
         }
         release_large(r);
     }

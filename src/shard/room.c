@@ -6,7 +6,8 @@
  *                                        ^ no
  *                                        +-- park_for_turn: the next round
  *
- * What is received of a large request can't wait: room_now.
+ * What is received of a large request can't wait, nor can the arrays of its arguments and keys:
+ * room_now.
  *
  * 1. A session asks for the command that it executes next, and for nothing else.
  * 2. Where no room can be made commands that grow are refused and the others run all the same.
@@ -15,7 +16,7 @@
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each
- * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers grow by BUF_STEP_MAX at most. */
+ * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
 #include "shard/session.h"
 
 #include "base/mem.h"
@@ -24,8 +25,8 @@ enum {
     ROOM_TURNS_MAX = 256,
     ROOM_WAITS_MAX = 1 << 20,
     ROOM_ASKS_MAX = 8,
-    ROOM_NOW_BYTES = 512 * 1024,
-    ROOM_NOW_TURNS_MAX = 32,
+    ROOM_NOW_BYTES = 128 * 1024,
+    ROOM_NOW_TURNS_MAX = 128,
 };
 
 void room_now(struct shard *sh, size_t bytes) {
@@ -42,6 +43,10 @@ void room_now(struct shard *sh, size_t bytes) {
     if (expected) {
         keyspace_expect_no_more(ks, bytes);
     }
+}
+
+void room_for_args(struct resp_parser *p, size_t bytes) {
+    room_now(CONTAINER_OF(p, struct session, parser)->shard, bytes);
 }
 
 void room_forget(struct session *s) {

@@ -18,7 +18,7 @@ enum {
     INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
     INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
     INPUT_AHEAD_BYTES_MIN = 64 << 10,
-    ARGS_KEEP_MAX = 1024,           /* larger argument arrays are freed after use */
+    ARGS_KEEP_MAX = 1024, /* requests of more are a batch of their own; larger arrays are freed */
     TIMERS_A_LOOP_MAX = 256,
     MESSAGES_A_LOOP_MAX = 1024,
     RESUMES_A_LOOP_MAX = 256,
@@ -80,6 +80,7 @@ struct session {
     bool room_expected;       /* it has been let in */
     size_t room_taken;        /* by its command, which runs */
     uint32_t room_turns, room_waits, room_asks; /* that it took so far */
+    size_t args_bytes;        /* of the arguments of its large request, which is in the batch */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
@@ -90,9 +91,7 @@ struct request {
     struct cmd cmd;
     struct resp_args args;    /* the array is kept from batch to batch */
     struct key keys_inline[BATCH_KEYS_INLINE];
-    struct key *keys_heap;    /* more keys than fit inline */
-    uint32_t keys_cap;
-    uint32_t keys_count;
+    struct buf keys_heap;     /* more keys than fit inline */
 };
 
 struct batch {
@@ -210,7 +209,12 @@ void session_close(struct session *s);
 /* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
  * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
 void session_count_held(struct session *s);
-/* A reply of so many bytes was larger than clients may hold: says and counts that it is closed. */
+/* What its large request in the batch takes: `args_bytes` count as held by it, and `more_bytes` go
+ * when it has run. False: that alone is more than clients may hold, or all of them hold too much,
+ * and it was closed. */
+bool session_count_args(struct session *s, size_t args_bytes, size_t more_bytes) MUST_USE;
+/* A request or reply of so many bytes was larger than clients may hold: says and counts that it is
+ * closed. */
 void session_count_dropped(struct session *s, size_t bytes);
 /* Closed once its replies are sent; executes nothing more. */
 void session_end(struct session *s);
@@ -240,6 +244,8 @@ void room_ask(struct session *s, size_t bytes);
 bool room_take(struct session *s, struct cmd *c);
 /* Room for a buffer of so many bytes, as far as a few turns make it; nobody waits. */
 void room_now(struct shard *sh, size_t bytes);
+/* resp_parser.grows of a session's parser. */
+void room_for_args(struct resp_parser *p, size_t bytes);
 /* The command that took room has run. */
 void room_taken(struct session *s);
 /* It does not run after all. */

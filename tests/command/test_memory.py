@@ -363,6 +363,55 @@ def test_room_is_made_before(name, within):
         assert client.cmd("PING") == "PONG"
 
 
+MANY = {  # requests of which the arrays of arguments and keys take more than their bytes
+    "EXISTS": (800000, b"$10\r\nno:%07d\r\n"),
+    "DEL": (800000, b"$10\r\nno:%07d\r\n"),
+    "MSET": (400000, b"$10\r\nno:%07d\r\n$5\r\nvalue\r\n"),
+}
+
+
+def request_of(name, count, form):
+    head = b"*%d\r\n$%d\r\n%s\r\n" % (1 + count * (form.count(b"$")), len(name), name.encode())
+    return head + b"".join(form % n if b"%" in form else form for n in range(count))
+
+
+@pytest.mark.parametrize("name", MANY)
+def test_room_for_many_keys(name):
+    """What is parsed of a request counts and has room made for it like its bytes."""
+    limit = 96 << 20
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        if not is_jemalloc(client):
+            pytest.skip("resident memory")
+        fill_small(client, limit)
+        limit = max(limit, peak_rss(instance) * 100 // 105)  # that alone is not this test
+        client.sock.sendall(request_of(name, *MANY[name]))
+        assert client.read() == ("OK" if name == "MSET" else 0)
+        assert peak_rss(instance) < limit * 1.08
+        assert int(info(client, "memory")["mem_clients_normal"]) < 1 << 20  # all of it went
+        assert client.cmd("PING") == "PONG"
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_arguments_are_their_clients(complete):
+    """One that has more parsed than clients may hold goes, whether more of it comes or not; replies
+    before it arrive."""
+    with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients="24mb") as instance:
+        client, lazy = instance.client(), instance.client()
+        fill_small(client, 6 << 20)  # no key has to go
+        keys = client.cmd("DBSIZE")
+        lazy.send("SET", "a", "1")
+        assert lazy.read() == "OK"
+        request = request_of("EXISTS", 1200000, b"$0\r\n\r\n")
+        with pytest.raises((OSError, EOFError)):
+            lazy.sock.sendall(request if complete else request[:-1])
+            lazy.read()
+        until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
+        assert client.cmd("DBSIZE") == keys + 1
+        assert info(client, "memory")["mem_clients_normal"] == "0"
+
+
 def test_what_never_fits_costs_no_keys():
     """Refused, or its client closed, at once: alone, in EXEC, and for clients that are exempt."""
     with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru") as instance:

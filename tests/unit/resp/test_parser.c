@@ -318,6 +318,85 @@ static void test_million_arguments_in_pieces(void **state) {
     buf_free(&b);
 }
 
+struct asked {
+    struct resp_parser parser; /* first: grows() is given it */
+    size_t bytes, most;
+    uint32_t times;
+};
+
+static void note_growth(struct resp_parser *p, size_t bytes) {
+    struct asked *asked = (struct asked *)p;
+    assert_true(bytes > RESP_GROWTH_BYTES);
+    asked->bytes += bytes;
+    asked->most = MAX(asked->most, bytes);
+    asked->times++;
+}
+
+/* A request of `count` empty arguments that announces `announced`; parsed in `pieces` calls. What
+ * its array holds, or what is kept of it while it is incomplete. */
+static size_t array_bytes(struct asked *asked, uint32_t count, uint32_t announced,
+                          uint32_t pieces) {
+    struct buf b = {0};
+    buf_printf(&b, "*%u\r\n", announced);
+    for (uint32_t i = 0; i < count; i++) {
+        buf_append_slice(&b, SLICE("$0\r\n\r\n"));
+    }
+    struct resp_args args = {0};
+    size_t consumed;
+    char error[RESP_ERROR_CHARS_MAX];
+    enum resp_status status = RESP_MORE;
+    for (uint32_t i = 1; i <= pieces; i++) {
+        assert_int_equal(status, RESP_MORE);
+        status = resp_parse(&asked->parser, b.ptr,
+                            b.len / pieces * i + (i == pieces ? b.len % pieces : 0), &OPEN, &args,
+                            &consumed, error);
+    }
+    assert_int_equal(status, count == announced ? RESP_REQUEST : RESP_MORE);
+    size_t bytes =
+        status == RESP_REQUEST ? args.cap * sizeof *args.v : resp_parser_bytes(&asked->parser);
+    for (uint32_t i = 0; i < args.count; i++) {
+        assert_true(args.v[i].len == 0 && args.v[i].ptr > b.ptr && args.v[i].ptr <= b.ptr + b.len);
+    }
+    resp_parser_reset(&asked->parser);
+    assert_ptr_equal(asked->parser.grows, note_growth);
+    resp_args_free(&args);
+    buf_free(&b);
+    return bytes;
+}
+
+/* However it came: its array is not larger than the request needs, and was asked for a part after
+ * the other before it grew. */
+static void test_large_arrays_are_asked_for(void **state) {
+    (void)state;
+    const uint32_t pieces[] = {1, 2, 7, 1000}, count = 1000000;
+    for (size_t i = 0; i < ARRAY_COUNT(pieces); i++) {
+        struct asked asked = {.parser.grows = note_growth};
+        size_t bytes = array_bytes(&asked, count, count, pieces[i]);
+        assert_true(bytes >= count * sizeof(struct slice));
+        assert_true(bytes <= count * sizeof(struct slice) + 64 * 1024);
+        assert_true(asked.bytes >= bytes - (4u << 20));
+        assert_true(asked.bytes <= 2 * bytes); /* what one call finds, too */
+        assert_true(asked.most <= BUF_STEP_MAX);
+    }
+    struct asked small = {.parser.grows = note_growth};
+    array_bytes(&small, 60000, 60000, 1);
+    array_bytes(&small, 60000, 60000, 10);
+    assert_int_equal(small.times, 0);
+}
+
+static void test_announced_arguments_get_nothing(void **state) {
+    (void)state;
+    struct asked asked = {.parser.grows = note_growth};
+    assert_true(array_bytes(&asked, 1, INT32_MAX, 1) < 4096);
+    for (uint32_t count = 100; count < 2000000; count *= 10) {
+        for (uint32_t pieces = 1; pieces <= 100; pieces *= 10) {
+            size_t bytes = array_bytes(&asked, count, INT32_MAX, pieces);
+            size_t needs = count * sizeof(struct slice);
+            assert_true(bytes >= needs && bytes < needs + MIN(needs, (size_t)BUF_STEP_MAX) + 8192);
+        }
+    }
+}
+
 static void test_large_bulk_in_pieces(void **state) {
     struct fixture *f = *state;
     const size_t bulk_len = 64u << 20, piece = 16 * 1024;
@@ -380,6 +459,8 @@ int main(void) {
         T(test_line_limits),
         T(test_line_byte_by_byte_is_not_scanned_again),
         T(test_million_arguments_in_pieces),
+        T(test_large_arrays_are_asked_for),
+        T(test_announced_arguments_get_nothing),
         T(test_large_bulk_in_pieces),
         T(test_wants_what_was_announced),
     };
