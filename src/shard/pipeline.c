@@ -308,12 +308,13 @@ static void append_input(struct session *s, struct slice data) {
  * value is not moved at every doubling, and a client that only announces one gets little. */
 static void reserve_input(struct session *s, size_t more) {
     size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
-    if (UNLIKELY(wants > have)) {
-        size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
-        more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
-        make_input_room(s, s->in.len + more);
-        buf_reserve_exact(&s->in, more);
+    if (LIKELY(wants <= have) || s->in.cap >= MIN(wants, have + INPUT_AHEAD_BYTES_MIN)) {
+        return; /* enough for the next read: a step lasts */
     }
+    size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
+    more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
+    make_input_room(s, s->in.len + more);
+    buf_reserve_exact(&s->in, more);
 }
 
 /* Puts what was not executed into s->in and forgets the source. */
