@@ -112,9 +112,11 @@ static bool is_small(const struct keyspace *ks, uint64_t max) {
     return max < SMALL_BYTES || max / 2 < filling_bytes(ks);
 }
 
-/* Whatever else is resident, half of maxmemory is for what is used. */
+/* Whatever else is resident, half of maxmemory is for what is used; of what there is beside what is
+ * used without any key, as no key that goes makes that less. */
 static bool counts_resident(const struct keyspace *ks, uint64_t max, const struct memory *m) {
-    return !is_small(ks, max) && m->used >= max / 2;
+    uint64_t base = MIN(load(&ks->base_bytes), max);
+    return !is_small(ks, max) && m->used >= base + (max - base) / 2;
 }
 
 /* Holes that compaction is going to close: evicting for them would only make more. */
@@ -218,6 +220,10 @@ static uint64_t used_above(const struct keyspace *ks, uint64_t max) {
 static uint64_t wanted_above(const struct keyspace *ks, uint64_t max) {
     return above((uint64_t)mem_used_bytes() + load(&ks->expected_bytes),
                  max + load(&ks->leaving_bytes));
+}
+
+void keyspace_note_base(struct keyspace *ks) {
+    atomic_store_explicit(&ks->base_bytes, (uint64_t)mem_used_bytes(), memory_order_relaxed);
 }
 
 void budget_changed(struct keyspace *ks) {

@@ -42,6 +42,7 @@ struct keyspace {
     part_touched_fn on_touched; /* set before the shards start; may be NULL */
     _Atomic uint64_t maxmemory_bytes;
     _Atomic uint64_t allowed_bytes;  /* above it: after it was lowered, comes down with use */
+    _Atomic uint64_t base_bytes;     /* used before there was any key; see keyspace_note_base */
     _Atomic uint64_t overhead_bytes; /* resident, and not known from counters: keyspace_measure */
     _Atomic uint64_t resident_bytes; /* the most that was measured lately */
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
@@ -153,6 +154,9 @@ bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_
                         int64_t now_ms, uint32_t commands);
 /* The last keyspace_make_room of that shard freed or moved something: the next may be enough. */
 bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
+/* All threads have what they need and there is no key yet: what is used now no eviction gives
+ * back. */
+void keyspace_note_base(struct keyspace *ks);
 /* Memory that is about to be used at once: until keyspace_comes it counts as used, and shards make
  * room for it. False: others were let in with so much that it would be too much together; ask again
  * when they are done. Any thread. */

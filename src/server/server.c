@@ -226,6 +226,7 @@ static bool start(struct server *s) {
     if (!shards_start(s->group, why, sizeof why)) {
         return refuse_start(s, why);
     }
+    keyspace_note_base(s->ks);
     return write_pidfile(s);
 }
 

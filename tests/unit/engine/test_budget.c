@@ -447,6 +447,28 @@ static void test_slack_of_slabs(void **state) {
     mem_thread_unregister();
 }
 
+/* Most of maxmemory is used or held by what is no key: keys have what is left, and do not go as
+ * soon as they are set. */
+static void test_little_beside_the_keys(void **state) {
+    enum { LIMIT = 16 * MB, OTHERS = 9 * MB, FEW = 500 };
+    mem_thread_register();
+    void *others = mem_alloc(OTHERS);
+    struct keyspace *ks = limited_to(LIMIT - OTHERS, EVICT_ALL_LRU); /* beside what is used */
+    keyspace_note_base(ks);
+    ks->overhead_bytes = LIMIT / 2;
+    fill(ks, 0, FEW, 100);
+    assert_false(keyspace_is_full(ks));
+    for (unsigned i = 0; i < 100; i++) {
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 16));
+    }
+    uint64_t keys, expires;
+    keyspace_count(ks, NULL, 0, &keys, &expires);
+    assert_int_equal(keys, FEW);
+    keyspace_destroy(ks);
+    mem_free(others);
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make_room),
@@ -462,6 +484,7 @@ int main(void) {
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
         cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
         cmocka_unit_test(test_slack_of_slabs),
+        cmocka_unit_test(test_little_beside_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
