@@ -311,7 +311,8 @@ static void reserve_input(struct session *s, size_t more) {
     if (LIKELY(wants <= have) || s->in.cap >= MIN(wants, have + INPUT_AHEAD_BYTES_MIN)) {
         return; /* enough for the next read: a step lasts */
     }
-    size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, (size_t)INPUT_AHEAD_BYTES_MIN);
+    size_t least = INPUT_AHEAD_BYTES_MIN - MIN(have, (size_t)INPUT_AHEAD_BYTES_MIN);
+    size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, least); /* 64 KB in all: no larger size class */
     more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
     make_input_room(s, s->in.len + more);
     buf_reserve_exact(&s->in, more);
