@@ -401,22 +401,42 @@ def test_room_for_many_keys(full, name):
 
 @pytest.mark.parametrize("complete", [True, False])
 def test_arguments_are_their_clients(complete):
-    """One that has more parsed than clients may hold goes, whether more of it comes or not; replies
-    before it arrive."""
+    """One that has more parsed than clients may hold goes, whether more of it comes or not."""
     with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru",
                   maxmemory_clients="24mb") as instance:
         client, lazy = instance.client(), instance.client()
         fill_small(client, 6 << 20)  # no key has to go
         keys = client.cmd("DBSIZE")
-        lazy.send("SET", "a", "1")
-        assert lazy.read() == "OK"
         request = request_of("EXISTS", 1200000, b"$0\r\n\r\n")
         with pytest.raises((OSError, EOFError)):
             lazy.sock.sendall(request if complete else request[:-1])
             lazy.read()
         until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
-        assert client.cmd("DBSIZE") == keys + 1
+        assert client.cmd("DBSIZE") == keys
         assert info(client, "memory")["mem_clients_normal"] == "0"
+
+
+def test_many_arguments_of_many():
+    """What is parsed of requests that are short themselves counts as their clients'."""
+    with Instance(maxmemory=96 << 20, maxmemory_clients="8mb") as instance:
+        client = instance.client()
+        request = request_of("EXISTS", 5000, b"$0\r\n\r\n")[:-1]  # 30 KB, 16 bytes an argument
+        lazy = [instance.client() for _ in range(200)]
+        for other in lazy:
+            other.sock.sendall(request)
+        until(lambda: int(info(client, "stats")["evicted_clients"]) > 50, "closed")
+        assert int(info(client, "memory")["mem_clients_normal"]) <= 8 << 20
+
+
+def test_what_stands_before_large_arguments_is_done():
+    """Both in what is received at once; the second is more than clients may hold."""
+    with Instance(maxmemory_clients="64kb") as instance:
+        client = instance.client()
+        client.sock.sendall(encode(["SET", "a", "1"]) + request_of("EXISTS", 1800, b"$0\r\n\r\n"))
+        assert client.read() == "OK"
+        with pytest.raises((OSError, EOFError)):
+            client.read()
+        assert instance.client().cmd("GET", "a") == b"1"
 
 
 def test_what_never_fits_costs_no_keys():
