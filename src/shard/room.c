@@ -76,8 +76,8 @@ static bool is_its_turn(struct session *s) {
     struct shard_group *g = s->shard->group;
     pthread_mutex_lock(&g->room_mutex);
     if (!s->room_expected && list_empty(&s->room_node)) {
-        s->room_expected = list_empty(&g->room_queue) &&
-                           keyspace_expect(s->shard->env.ks, s->room_bytes);
+        s->room_expected =
+            list_empty(&g->room_queue) && keyspace_expect(s->shard->env.ks, s->room_bytes);
         if (!s->room_expected) {
             atomic_fetch_add(&g->room_waiting, 1);
             list_push_back(&g->room_queue, &s->room_node);
