@@ -565,7 +565,8 @@ def test_who_leaves_is_not_waited_for(shards):
 
 
 def test_who_waits_goes_on_without_a_limit():
-    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=2) as instance:
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=2,
+                  maxmemory_clients="1gb") as instance:
         client, asking = instance.client(), [instance.client() for _ in range(6)]
         assert client.cmd("SET", "value", b"v" * 8000) == "OK"
         for other in asking:
