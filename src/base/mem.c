@@ -4,7 +4,7 @@
  *
  * Atomics: relaxed loads of other threads' counters. These lie in the threads' own storage and end
  * with it: a thread that adds them up says so in its slot meanwhile, and one that ends withdraws
- * its pointers and then waits until nobody is adding. */
+ * its pointers and then waits until nobody is adding. And a count of page runs, relaxed. */
 #include "base/mem.h"
 
 #include <fcntl.h>
@@ -38,6 +38,7 @@ static struct thread_slot threads[MEM_THREADS_MAX];
 static struct thread_slot unregistered; /* only `adding`, of all threads without a slot */
 static atomic_uint threads_count;
 static atomic_llong ended_bytes, ended_counted_bytes; /* balances left by threads that ended */
+static atomic_uint page_runs; /* of mem_resize_pages */
 static _Thread_local int thread_slot = -1;
 static _Thread_local int64_t own_counted, own_pages;
 
@@ -357,15 +358,21 @@ void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes) {
     if (size_bytes == 0) {
         if (ptr) {
             mem_unmap(ptr, old_bytes);
+            atomic_fetch_sub_explicit(&page_runs, 1, memory_order_relaxed);
         }
     } else if (ptr) {
         now = move_pages(ptr, old_bytes, size_bytes);
     } else {
         now = map_pages(size_bytes, 0);
+        atomic_fetch_add_explicit(&page_runs, 1, memory_order_relaxed);
     }
     __atomic_store_n(&own_pages, own_pages + (int64_t)size_bytes - (int64_t)old_bytes,
                      __ATOMIC_RELAXED);
     return now;
+}
+
+bool mem_may_keep_pages(void) {
+    return atomic_load_explicit(&page_runs, memory_order_relaxed) < MEM_KEPT_PAGES_MAX;
 }
 
 void *mem_map(size_t size_bytes, size_t align) {

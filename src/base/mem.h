@@ -47,6 +47,10 @@ void mem_map_release(void *ptr, size_t size_bytes);
  * NULL, else it is never NULL. In mem_used_bytes, of the calling thread. */
 enum { MEM_PAGE_BYTES = 4096 };
 void *mem_resize_pages(void *ptr, size_t old_bytes, size_t size_bytes);
+/* Whether such pages may be kept for long: the kernel has a limit of mappings (65530 is usual),
+ * beyond which nobody gets memory. Any thread. */
+enum { MEM_KEPT_PAGES_MAX = 16384 };
+bool mem_may_keep_pages(void);
 
 /* Bytes now allocated in the whole process, as of a few loads ago. Threads that never called
  * mem_thread_register() are not in it; what ended threads held is. At most MEM_THREADS_MAX. */

@@ -97,6 +97,7 @@ struct cmd {
     struct slice *argv;         /* argv[0] is the name; borrowed until the function returns */
     uint32_t argc;
     size_t args_bytes;          /* of the request */
+    struct buf *apart;          /* of an argument that lies apart, see cmd_take_blob; may be NULL */
     struct key *keys;           /* in argument order, hashed */
     uint32_t keys_count;
     const struct lockset *held; /* locks held besides the keys' own; NULL outside EXEC/ALL_KEYS */
@@ -148,6 +149,15 @@ void cmd_help(struct cmd *c, const char *const *lines);
 /* "unknown subcommand or wrong number of arguments", for commands whose words are no rows:
  * DEBUG. */
 void cmd_unknown_subcommand(struct cmd *c);
+/* The memory of a large argument that lies apart, as a blob that is the caller's now; NULL: it does
+ * not lie apart. The argument stays valid as long as the blob. */
+static inline struct blob *cmd_take_blob(struct cmd *c, uint32_t arg) {
+    if (LIKELY(!c->apart) || !c->apart->ptr ||
+        c->argv[arg].ptr != c->apart->ptr + BLOB_HEAD_BYTES) {
+        return NULL;
+    }
+    return blob_of_buf(c->apart, c->argv[arg].len);
+}
 #define CMD_ROOM_ANY (SIZE_MAX / 4) /* cmd.room_bytes: whatever it needs */
 /* Before a function takes `bytes` of memory at once. False: CMD_ROOM, return without having changed
  * anything. */

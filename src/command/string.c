@@ -35,8 +35,22 @@ static void reply_value(struct cmd *c, const struct entry *e) {
     }
 }
 
-static void set_string(struct cmd *c, uint32_t key, struct slice value, int64_t expire_ms) {
-    part_set_string(cmd_partition(c, key), client_db(c->client), &c->keys[key], value, expire_ms);
+/* False: the argument does not lie apart. */
+static __attribute__((noinline)) bool set_blob(struct cmd *c, uint32_t key, uint32_t arg,
+                                               int64_t expire_ms) {
+    struct blob *b = cmd_take_blob(c, arg);
+    if (!b) {
+        return false;
+    }
+    part_set_blob(cmd_partition(c, key), client_db(c->client), &c->keys[key], b, expire_ms);
+    return true;
+}
+
+static inline void set_string(struct cmd *c, uint32_t key, uint32_t arg, int64_t expire_ms) {
+    if (LIKELY(!c->apart) || !set_blob(c, key, arg, expire_ms)) {
+        part_set_string(cmd_partition(c, key), client_db(c->client), &c->keys[key], c->argv[arg],
+                        expire_ms);
+    }
 }
 
 /* --- GET and its relatives --- */
@@ -97,7 +111,7 @@ static void getset_command(struct cmd *c) {
     struct entry *e;
     if (cmd_read_typed(c, 0, VALUE_STRING, &e)) {
         reply_value(c, e);
-        set_string(c, 0, c->argv[2], EXPIRE_NEVER);
+        set_string(c, 0, 2, EXPIRE_NEVER);
     }
 }
 
@@ -205,7 +219,7 @@ static void set_with_options(struct cmd *c) {
         if ((o.flags & SET_KEEPTTL) && old) {
             expire_ms = entry_expire_ms(old);
         }
-        set_string(c, 0, c->argv[2], expire_ms);
+        set_string(c, 0, 2, expire_ms);
     }
     if (!(o.flags & SET_GET)) {
         if (refused) {
@@ -218,7 +232,7 @@ static void set_with_options(struct cmd *c) {
 
 static void set_command(struct cmd *c) {
     if (LIKELY(c->argc == 3)) {
-        set_string(c, 0, c->argv[2], EXPIRE_NEVER);
+        set_string(c, 0, 2, EXPIRE_NEVER);
         resp_ok(c->w);
     } else {
         set_with_options(c);
@@ -228,7 +242,7 @@ static void set_command(struct cmd *c) {
 static void setnx_command(struct cmd *c) {
     bool exists = cmd_peek(c, 0) != NULL;
     if (!exists) {
-        set_string(c, 0, c->argv[2], EXPIRE_NEVER);
+        set_string(c, 0, 2, EXPIRE_NEVER);
     }
     resp_int(c->w, !exists);
 }
@@ -236,7 +250,7 @@ static void setnx_command(struct cmd *c) {
 static void set_expiring(struct cmd *c, int64_t unit_ms) {
     int64_t expire_ms;
     if (cmd_arg_expire(c, 2, unit_ms, false, true, &expire_ms)) {
-        set_string(c, 0, c->argv[3], expire_ms);
+        set_string(c, 0, 3, expire_ms);
         resp_ok(c->w);
     }
 }
@@ -297,7 +311,7 @@ static bool check_pairs(struct cmd *c) {
 
 static void set_pairs(struct cmd *c) {
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        set_string(c, i, c->argv[2 + 2 * i], EXPIRE_NEVER);
+        set_string(c, i, 2 + 2 * i, EXPIRE_NEVER);
     }
 }
 
@@ -329,7 +343,8 @@ static void store_number(struct cmd *c, const struct entry *old, struct slice te
     if (old) {
         part_update_string(cmd_partition(c, 0), client_db(c->client), &c->keys[0], text);
     } else {
-        set_string(c, 0, text, EXPIRE_NEVER);
+        part_set_string(cmd_partition(c, 0), client_db(c->client), &c->keys[0], text,
+                        EXPIRE_NEVER);
     }
 }
 
@@ -432,7 +447,7 @@ static void append_command(struct cmd *c) {
     if (e) {
         write_piece(c, e, entry_string(e).len, c->argv[2]);
     } else {
-        set_string(c, 0, c->argv[2], EXPIRE_NEVER);
+        set_string(c, 0, 2, EXPIRE_NEVER);
         resp_int(c->w, (int64_t)c->argv[2].len);
     }
 }

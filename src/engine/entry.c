@@ -26,9 +26,36 @@ struct blob *blob_create(size_t len, size_t cap) {
     size_t bytes = mem_good_size(sizeof(struct blob) + cap);
     struct blob *b = mem_alloc(bytes);
     atomic_init(&b->refs, 1);
+    b->was_buf = false;
     b->len = len;
     b->cap = bytes - sizeof *b;
     return b;
+}
+
+struct blob *blob_of_buf(struct buf *from, size_t len) {
+    ASSERT(from->cap >= BLOB_HEAD_BYTES + len);
+    struct blob *b;
+    if (UNLIKELY(from->cap >= BUF_PAGES_MIN && !mem_may_keep_pages())) {
+        b = blob_create(len, len);
+        memcpy(b->bytes, from->ptr + BLOB_HEAD_BYTES, len);
+        buf_free(from);
+        return b;
+    }
+    b = (struct blob *)from->ptr;
+    atomic_init(&b->refs, 1);
+    b->was_buf = true;
+    b->len = len;
+    b->cap = from->cap - sizeof *b;
+    *from = (struct buf){0};
+    return b;
+}
+
+static void free_blob(struct blob *b) {
+    if (b->was_buf) {
+        buf_free(&(struct buf){.ptr = (char *)b, .cap = sizeof *b + b->cap});
+    } else {
+        mem_free(b);
+    }
 }
 
 void blob_ref(struct blob *b) {
@@ -40,7 +67,7 @@ void blob_unref(void *blob) {
     uint32_t before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
     ASSERT(before > 0);
     if (before == 1) {
-        mem_free(b);
+        free_blob(b);
     }
 }
 
@@ -186,7 +213,8 @@ struct hash *entry_hash(const struct entry *e, struct hash *view) {
 size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
     size_t bytes = entry_bytes(e);
     if (entry_has_pointer(e)) {
-        bytes += mem_size(entry_pointer(e));
+        const struct blob *b = entry_blob(e);
+        bytes += b ? sizeof *b + b->cap : mem_size(entry_pointer(e));
     }
     if (entry_hash_apart(e)) {
         bytes += hash_memory_bytes(entry_hash_apart(e), samples);
@@ -196,16 +224,22 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
 
 /* --- making --- */
 
+struct entry *entry_create_blob(struct heap *heap, struct slice key, struct blob *b,
+                                int64_t expire_ms, struct entry_origin origin) {
+    ASSERT(b->len > ENTRY_INLINE_BYTES_MAX);
+    struct entry *e = create(heap, VALUE_STRING, head_for(key, expire_ms, origin) | ENTRY_POINTER,
+                             key, sizeof(void *), expire_ms, origin);
+    write_pointer(e, b);
+    return e;
+}
+
 struct entry *entry_create_string(struct heap *heap, struct slice key, struct slice value,
                                   int64_t expire_ms, struct entry_origin origin) {
     unsigned head = head_for(key, expire_ms, origin);
     if (value.len > ENTRY_INLINE_BYTES_MAX) {
         struct blob *b = blob_create(value.len, value.len);
         write_bytes(b->bytes, value);
-        struct entry *e = create(heap, VALUE_STRING, head | ENTRY_POINTER, key, sizeof(void *),
-                                 expire_ms, origin);
-        write_pointer(e, b);
-        return e;
+        return entry_create_blob(heap, key, b, expire_ms, origin);
     }
     head |= value.len > UINT8_MAX ? ENTRY_VLEN_2 : ENTRY_VLEN_1;
     struct entry *e = create(heap, VALUE_STRING, head, key, value.len, expire_ms, origin);
@@ -344,6 +378,17 @@ bool entry_set_string(struct entry *e, struct slice value) {
         write_vlen(e, value.len);
     }
     write_bytes((char *)old.ptr, value);
+    return true;
+}
+
+/* Cold, or the compiler makes a call of entry_key in entry_set_string. */
+__attribute__((cold)) bool entry_set_blob(struct entry *e, struct blob *b) {
+    ASSERT(entry_type(e) == VALUE_STRING && b->len > ENTRY_INLINE_BYTES_MAX);
+    if (!entry_has_pointer(e)) {
+        return false;
+    }
+    blob_unref(entry_pointer(e));
+    write_pointer(e, b);
     return true;
 }
 

@@ -27,6 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/slice.h"
+#include "ds/buf.h"
 #include "engine/heap.h"
 
 enum {
@@ -79,11 +80,16 @@ struct entry {
  * while `refs` is 1 and the partition's lock is held. */
 struct blob {
     _Atomic uint32_t refs;
+    bool was_buf;    /* its memory is a buf's */
     size_t len, cap; /* bytes */
     char bytes[];
 };
 /* Room for `cap` bytes, `len` of them in use and not set; one reference, the caller's. */
 struct blob *blob_create(size_t len, size_t cap);
+/* Of what lies in `b`, which is empty then: the blob's own fields go to the first BLOB_HEAD_BYTES,
+ * the value is the `len` bytes behind them. */
+enum { BLOB_HEAD_BYTES = sizeof(struct blob) };
+struct blob *blob_of_buf(struct buf *b, size_t len);
 void blob_ref(struct blob *b);
 /* Frees with the last reference. Any thread; fits chain_append_pinned. */
 void blob_unref(void *blob);
@@ -121,6 +127,9 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples);
 /* --- making (owned by the caller until it is put into a table) --- */
 struct entry *entry_create_string(struct heap *heap, struct slice key, struct slice value,
                                   int64_t expire_ms, struct entry_origin origin);
+/* The blob is taken over. */
+struct entry *entry_create_blob(struct heap *heap, struct slice key, struct blob *b,
+                                int64_t expire_ms, struct entry_origin origin);
 /* Takes over what `h` owns, which is empty then; of what it borrows there is a copy. Without room
  * to spare where it fits in place. */
 struct entry *entry_create_hash(struct heap *heap, struct slice key, struct hash *h,
@@ -139,6 +148,8 @@ void entry_destroy(struct heap *heap, struct entry *e);
 bool entry_set_expire(struct entry *e, int64_t expire_ms);
 /* Overwrites a string in place and clears "raw". False: it does not fit, or would waste memory. */
 bool entry_set_string(struct entry *e, struct slice value);
+/* The same with a blob, which is taken over. False: the value lies in place. */
+bool entry_set_blob(struct entry *e, struct blob *b);
 /* The entry under another key and TTL, with the same value and origin, from one heap to another or
  * the same. `e` is used up. */
 struct entry *entry_move(struct heap *from, struct heap *to, struct entry *e, struct slice key,

@@ -195,9 +195,26 @@ struct entry *part_peek(struct partition *p, unsigned db, const struct key *key,
 
 /* --- changing --- */
 
-void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e) {
-    part_assert(p, db);
-    struct table_ref ref = find_ref(p, db, key);
+/* A value may take the place of this string's, with its TTL. */
+static inline bool may_overwrite(const struct entry *e, int64_t expire_ms) {
+    return entry_type(e) == VALUE_STRING && !(e->head & ENTRY_HAS_ORIGIN) &&
+           (expire_ms == EXPIRE_NEVER || e->head & ENTRY_HAS_EXPIRE);
+}
+
+static inline void overwritten(struct partition *p, unsigned db, const struct key *key,
+                               struct table_ref ref, int64_t expire_ms) {
+    struct entry *e = table_entry(ref);
+    entry_set_expire(e, expire_ms);
+    if (table_is_volatile(ref) != (expire_ms != EXPIRE_NEVER)) {
+        table_update(p->db[db], ref, e);
+    }
+    touch_slot(p, db, ref);
+    note_write(p, db, key, e);
+    part_touched(p, db, key);
+}
+
+static inline void replace(struct partition *p, unsigned db, const struct key *key,
+                           struct table_ref ref, struct entry *e) {
     if (ref.slot) {
         part_discard(p, table_replace(p->db[db], ref, e));
         touch_slot(p, db, ref);
@@ -208,42 +225,35 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
     part_touched(p, db, key);
 }
 
-/* SET over a string without origin, in its memory. */
-static bool overwrite(struct table *t, struct table_ref ref, struct slice value,
-                      int64_t expire_ms) {
-    struct entry *e = table_entry(ref);
-    bool expires = expire_ms != EXPIRE_NEVER;
-    if (entry_type(e) != VALUE_STRING || e->head & ENTRY_HAS_ORIGIN ||
-        (expires && !(e->head & ENTRY_HAS_EXPIRE)) || !entry_set_string(e, value)) {
-        return false;
-    }
-    entry_set_expire(e, expire_ms);
-    if (table_is_volatile(ref) != expires) {
-        table_update(t, ref, e);
-    }
-    return true;
+void part_put(struct partition *p, unsigned db, const struct key *key, struct entry *e) {
+    part_assert(p, db);
+    replace(p, db, key, find_ref(p, db, key), e);
 }
 
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
                      int64_t expire_ms) {
     part_assert(p, db);
     struct table_ref ref = find_ref(p, db, key);
-    if (ref.slot && overwrite(p->db[db], ref, value, expire_ms)) {
-        touch_slot(p, db, ref);
-        note_write(p, db, key, table_entry(ref));
-        part_touched(p, db, key);
+    if (ref.slot && may_overwrite(table_entry(ref), expire_ms) &&
+        entry_set_string(table_entry(ref), value)) {
+        overwritten(p, db, key, ref, expire_ms);
         return;
     }
-    struct entry *e =
-        entry_create_string(&p->heap, key->bytes, value, expire_ms, (struct entry_origin){0, 0});
-    if (ref.slot) {
-        part_discard(p, table_replace(p->db[db], ref, e));
-        touch_slot(p, db, ref);
-    } else {
-        insert(p, db, key, e);
+    const struct entry_origin none = {0, 0};
+    replace(p, db, key, ref, entry_create_string(&p->heap, key->bytes, value, expire_ms, none));
+}
+
+void part_set_blob(struct partition *p, unsigned db, const struct key *key, struct blob *b,
+                   int64_t expire_ms) {
+    part_assert(p, db);
+    struct table_ref ref = find_ref(p, db, key);
+    if (ref.slot && may_overwrite(table_entry(ref), expire_ms) &&
+        entry_set_blob(table_entry(ref), b)) {
+        overwritten(p, db, key, ref, expire_ms);
+        return;
     }
-    note_write(p, db, key, e);
-    part_touched(p, db, key);
+    const struct entry_origin none = {0, 0};
+    replace(p, db, key, ref, entry_create_blob(&p->heap, key->bytes, b, expire_ms, none));
 }
 
 void part_update_string(struct partition *p, unsigned db, const struct key *key,

@@ -128,6 +128,9 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
 /* SET's fast way: reuses the old entry's memory where the new value fits. */
 void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
                      int64_t expire_ms);
+/* SET of a value that lies in a blob, which is taken over. */
+void part_set_blob(struct partition *p, unsigned db, const struct key *key, struct blob *b,
+                   int64_t expire_ms);
 /* Replaces the value and keeps TTL and origin; the key must exist and be a string. */
 void part_update_string(struct partition *p, unsigned db, const struct key *key,
                         struct slice value);

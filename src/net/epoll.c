@@ -114,6 +114,9 @@ static void epoll_close(struct net *net, struct conn *conn) {
     net_conn_closed(net, conn);
 }
 
+static void epoll_receive_into(struct net *net, struct conn *conn) {
+}
+
 /* ---- sending ---- */
 
 static ssize_t send_once(struct conn *conn) {
@@ -191,14 +194,20 @@ static void epoll_give_buffer(struct net *net, uint16_t buffer) {
 }
 
 static int on_readable(struct epoll *e, struct conn *conn, struct net_event *event) {
-    if (UNLIKELY(e->free_count == 0)) {
+    struct slice into = conn->into;
+    if (UNLIKELY(!into.len && e->free_count == 0)) {
         return 0;
     }
-    uint16_t buffer = e->free[e->free_count - 1];
-    char *at = e->buffers + (size_t)buffer * BUFFER_STRIDE;
-    ssize_t got = recv(conn->fd, at, NET_BUFFER_BYTES, MSG_DONTWAIT);
+    uint16_t buffer = NET_NO_BUFFER;
+    if (LIKELY(!into.len)) {
+        buffer = e->free[e->free_count - 1];
+        into = slice_of(e->buffers + (size_t)buffer * BUFFER_STRIDE, NET_BUFFER_BYTES);
+    }
+    char *at = (char *)into.ptr;
+    ssize_t got = recv(conn->fd, at, into.len, MSG_DONTWAIT);
     if (LIKELY(got > 0)) {
-        e->free_count--;
+        e->free_count -= buffer != NET_NO_BUFFER;
+        conn->into = (struct slice){0};
         net_event_fill(event, NET_EVENT_DATA, conn)->data = slice_of(at, (size_t)got);
         event->buffer = buffer;
         return 1;
@@ -337,6 +346,7 @@ static const struct net_ops epoll_ops = {
     .submit = epoll_submit,
     .pause_read = epoll_pause_read,
     .resume_read = epoll_resume_read,
+    .receive_into = epoll_receive_into,
     .close = epoll_close,
     .accept_start = epoll_accept_start,
     .accept_stop = epoll_accept_stop,

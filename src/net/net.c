@@ -73,7 +73,7 @@ void net_add(struct net *net, struct conn *conn, int fd) {
     *conn = (struct conn){.fd = fd, .out = conn->out};
     list_init(&conn->flush);
     list_init(&conn->report);
-    list_init(&conn->starved);
+    list_init(&conn->waiting);
     net->ops->add(net, conn);
 }
 
@@ -143,6 +143,15 @@ void net_resume_read(struct net *net, struct conn *conn) {
     }
 }
 
+void net_receive_into(struct net *net, struct conn *conn, char *at, size_t len) {
+    if (!conn->closing) {
+        conn->into = slice_of(at, len);
+        if (len) {
+            net->ops->receive_into(net, conn);
+        }
+    }
+}
+
 void net_close(struct net *net, struct conn *conn) {
     if (conn->closing) {
         return;
@@ -152,7 +161,7 @@ void net_close(struct net *net, struct conn *conn) {
     conn->reports = 0;
     list_remove(&conn->flush);
     list_remove(&conn->report);
-    list_remove(&conn->starved);
+    list_remove(&conn->waiting);
     net->ops->close(net, conn);
 }
 

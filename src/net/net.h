@@ -63,7 +63,8 @@ struct conn {
     struct chain out;     /* unsent replies; appended to by the owner */
     struct list flush;    /* node in net's flush list */
     struct list report;   /* node in net's list of connections with `reports` */
-    struct list starved;  /* node in the backend's list of those that found no receive buffer */
+    struct list waiting;  /* node in a list of the backend's: its receive is not armed */
+    struct slice into;    /* where the owner wants what is received; empty: into a buffer */
     size_t send_bytes;    /* size of the send in flight */
 };
 
@@ -74,7 +75,7 @@ struct net_event {
     uint16_t listener; /* ACCEPTED: index of the listener */
     uint16_t buffer;   /* DATA: backend's; NET_NO_BUFFER otherwise */
     struct conn *conn; /* DATA, SENT, EOF, CLOSED */
-    struct slice data; /* DATA: valid until net_event_done */
+    struct slice data; /* DATA: valid until net_event_done, unless it is the owner's memory */
 };
 
 struct net_params {
@@ -106,6 +107,10 @@ void net_flush(struct net *net);
  * backend may still come. */
 void net_pause_read(struct net *net, struct conn *conn);
 void net_resume_read(struct net *net, struct conn *conn);
+/* From the handling of a DATA event: what comes next is received into these bytes if the backend
+ * can do so in time, and DATA's `data` are then the first of them. They are the kernel's until the
+ * next DATA or CLOSED. `len` 0 takes the wish back. */
+void net_receive_into(struct net *net, struct conn *conn, char *at, size_t len);
 /* Cancels what is in flight, drops unsent output, closes the fd and reports CLOSED from a later
  * net_wait. Idempotent. No later net_wait reports another event of `conn`; what already stands in
  * the caller's array is to be ignored, but for net_event_done. */

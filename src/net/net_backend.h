@@ -31,6 +31,8 @@ struct net_ops {
     void (*submit)(struct net *net);
     void (*pause_read)(struct net *net, struct conn *conn);
     void (*resume_read)(struct net *net, struct conn *conn);
+    /* conn->into was set. */
+    void (*receive_into)(struct net *net, struct conn *conn);
     /* Leads to net_conn_closed, now or from a later `wait`. */
     void (*close)(struct net *net, struct conn *conn);
     void (*accept_start)(struct net *net);

@@ -3,6 +3,7 @@
  *   listeners   multishot accept
  *   eventfd     multishot poll (edge-triggered, never read)
  *   connection  multishot receive from a ring of provided buffers; one send at a time
+ *               where the owner says into: one receive at a time, and one into a buffer after it
  *
  * A send that the kernel takes at once completes within the enter that submits it, which then does
  * not wait: a round may yield no event.
@@ -12,7 +13,8 @@
  * 1. conn->pending_ops counts the operations that will still complete with the connection's address
  *    in user_data. The connection is given up (net_conn_closed) only at zero.
  * 2. A multishot receive is armed at most once a connection (RECV_ARMED). It ends with a completion
- *    without IORING_CQE_F_MORE, whoever ended it; only then is it armed again, if it is to be.
+ *    without IORING_CQE_F_MORE, whoever ended it; only then is it armed again, if it is to be, by
+ *    the next wait: the owner has seen what came before and has said where the rest is to go.
  * 3. A cancellation holds no connection: it names a user_data, and is always submitted before the
  *    memory behind that address can belong to another connection.
  * 4. iovecs need to live until they are submitted only (IORING_FEAT_SUBMIT_STABLE).
@@ -49,6 +51,7 @@ enum {
     RECV_ARMED = 1,
     RECV_CANCELLED = 2, /* its cancellation is on the way */
     RECV_ENDED = 4,     /* EOF or error: never to be armed again */
+    RECV_SINGLE = 8,    /* the owner has had wishes: one at a time */
 };
 
 /* The low bits of user_data say what completed, the rest is a connection or a listener's index. */
@@ -62,6 +65,7 @@ struct uring {
     unsigned buffers_out;      /* with the owner */
     unsigned buffers_returned; /* written to buf_ring, not yet published */
     struct list starved;       /* connections whose receive ended for want of a buffer */
+    struct list ended;         /* for another reason */
     bool accept_armed[NET_LISTENERS_MAX];
     unsigned iov_used, msg_used;
     struct iovec iov[IOV_ARENA];
@@ -112,11 +116,21 @@ static struct io_uring_sqe *get_sqe(struct uring *u) {
     return sqe;
 }
 
+/* Behind what is for the owner's memory comes one buffer: then the owner may want more there. */
 static void arm_recv(struct uring *u, struct conn *conn) {
     struct io_uring_sqe *sqe = get_sqe(u);
-    io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = BUFFER_GROUP;
+    if (UNLIKELY(conn->into.len)) {
+        io_uring_prep_recv(sqe, conn->fd, (char *)conn->into.ptr, conn->into.len, 0);
+    } else {
+        if (UNLIKELY(conn->backend_flags & RECV_SINGLE)) {
+            io_uring_prep_recv(sqe, conn->fd, NULL, NET_BUFFER_BYTES, 0);
+            conn->backend_flags &= (uint8_t)~RECV_SINGLE;
+        } else {
+            io_uring_prep_recv_multishot(sqe, conn->fd, NULL, 0, 0);
+        }
+        sqe->flags |= IOSQE_BUFFER_SELECT;
+        sqe->buf_group = BUFFER_GROUP;
+    }
     io_uring_sqe_set_data64(sqe, pack(OP_RECV, conn));
     conn->backend_flags |= RECV_ARMED;
     conn->pending_ops++;
@@ -210,15 +224,20 @@ static void uring_add(struct net *net, struct conn *conn) {
 }
 
 static void uring_pause_read(struct net *net, struct conn *conn) {
-    list_remove(&conn->starved);
+    list_remove(&conn->waiting);
     cancel_recv(of_net(net), conn);
 }
 
 /* Where the receive is still armed its cancellation is on the way, and its end arms it again. */
 static void uring_resume_read(struct net *net, struct conn *conn) {
     if (!(conn->backend_flags & (RECV_ARMED | RECV_ENDED))) {
-        arm_recv(of_net(net), conn);
+        list_push_back(&of_net(net)->ended, &conn->waiting);
     }
+}
+
+static void uring_receive_into(struct net *net, struct conn *conn) {
+    conn->backend_flags |= RECV_SINGLE;
+    cancel_recv(of_net(net), conn);
 }
 
 static void uring_close(struct net *net, struct conn *conn) {
@@ -252,12 +271,16 @@ static void uring_give_buffer(struct net *net, uint16_t buffer) {
     add_buffer(u, buffer);
 }
 
-/* Lets as many connections receive again as there are buffers: more would only fail again. */
-static void feed_starved(struct uring *u) {
+/* Lets connections receive again; of the starved as many as there are buffers: more would only fail
+ * again. */
+static void arm_waiting(struct uring *u) {
     unsigned free_count = NET_BUFFERS_COUNT - u->buffers_out;
     struct list *node;
+    while ((node = list_pop_front(&u->ended))) {
+        arm_recv(u, CONTAINER_OF(node, struct conn, waiting));
+    }
     while (free_count > 0 && (node = list_pop_front(&u->starved))) {
-        arm_recv(u, CONTAINER_OF(node, struct conn, starved));
+        arm_recv(u, CONTAINER_OF(node, struct conn, waiting));
         free_count--;
     }
 }
@@ -269,11 +292,7 @@ static int recv_ended(struct uring *u, struct conn *conn, int res, struct net_ev
         if (conn->read_paused || conn->error) {
             return 0;
         }
-        if (res == -ENOBUFS) {
-            list_push_back(&u->starved, &conn->starved);
-        } else {
-            arm_recv(u, conn);
-        }
+        list_push_back(res == -ENOBUFS ? &u->starved : &u->ended, &conn->waiting);
         return 0;
     }
     conn->backend_flags |= RECV_ENDED;
@@ -284,11 +303,19 @@ static int recv_ended(struct uring *u, struct conn *conn, int res, struct net_ev
     return 1;
 }
 
+static int on_recv_into(struct conn *conn, size_t len, struct net_event *event) {
+    if (conn->closing || conn->error) {
+        return 0;
+    }
+    net_event_fill(event, NET_EVENT_DATA, conn)->data = slice_of(conn->into.ptr, len);
+    conn->into = (struct slice){0};
+    return 1;
+}
+
 static int on_recv(struct uring *u, struct conn *conn, const struct io_uring_cqe *cqe,
                    struct net_event *event) {
     int res = cqe->res, count = 0;
-    if (LIKELY(res > 0)) {
-        ASSERT(cqe->flags & IORING_CQE_F_BUFFER);
+    if (LIKELY(res > 0 && (cqe->flags & IORING_CQE_F_BUFFER))) {
         uint16_t buffer = (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT);
         if (UNLIKELY(conn->closing || conn->error)) {
             add_buffer(u, buffer);
@@ -299,6 +326,8 @@ static int on_recv(struct uring *u, struct conn *conn, const struct io_uring_cqe
             event->buffer = buffer;
             count = 1;
         }
+    } else if (res > 0) {
+        count = on_recv_into(conn, (size_t)res, event);
     } else if (UNLIKELY(cqe->flags & IORING_CQE_F_BUFFER)) {
         add_buffer(u, (uint16_t)(cqe->flags >> IORING_CQE_BUFFER_SHIFT));
     }
@@ -403,8 +432,8 @@ static void enter(struct uring *u, int64_t timeout_us) {
 static int uring_wait(struct net *net, struct net_event *events, int max, int64_t timeout_us) {
     struct uring *u = of_net(net);
     publish_buffers(u);
-    if (UNLIKELY(!list_empty(&u->starved))) {
-        feed_starved(u);
+    if (UNLIKELY(!list_empty(&u->ended) || !list_empty(&u->starved))) {
+        arm_waiting(u);
     }
     enter(u, timeout_us);
     int count = 0;
@@ -509,6 +538,7 @@ static const struct net_ops uring_ops = {
     .submit = uring_submit,
     .pause_read = uring_pause_read,
     .resume_read = uring_resume_read,
+    .receive_into = uring_receive_into,
     .close = uring_close,
     .accept_start = uring_accept_start,
     .accept_stop = uring_accept_stop,
@@ -519,6 +549,7 @@ static const struct net_ops uring_ops = {
 struct net *uring_create(char *why, size_t why_len) {
     struct uring *u = mem_zalloc(sizeof *u);
     list_init(&u->starved);
+    list_init(&u->ended);
     int rc = init_ring(u);
     if (rc < 0) {
         snprintf(why, why_len, "io_uring_setup: %s", strerror(-rc));

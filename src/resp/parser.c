@@ -13,7 +13,8 @@
  *    different there: of a line longer than inline_bytes_max it refuses only what comes in several
  *    reads. Otherwise as in Redis, lines end at CR, the byte behind it and the two behind a
  *    bulk are skipped unseen, and a line is judged when it is complete.
- * 4. Arrays grow by what was received: by doubling, large ones by BUF_STEP_MAX and without copying.
+ * 4. An argument that is apart takes no room in the data: the cursor passes it without moving.
+ * 5. Arrays grow by what was received: by doubling, large ones by BUF_STEP_MAX and without copying.
  *
  * Limits: struct resp_limits; a line's length in digits is bounded by num_parse_i64. */
 #include "resp/parser.h"
@@ -44,6 +45,9 @@ struct cursor {
 
 struct resp_partial {
     struct cursor cursor;
+    struct slice apart;    /* the argument that is not in the data; empty: none */
+    size_t apart_at;       /* where it would begin */
+    uint32_t apart_arg;    /* its index, once the cursor has passed it */
     struct resp_args args; /* each an offset from the request's start: see to_offset */
     /* Set: the memory of a complete inline request, to be freed at the next call. */
     char *unescaped;
@@ -114,6 +118,24 @@ size_t resp_parser_wants(const struct resp_parser *p) {
         return 0;
     }
     return partial->cursor.pos + partial->cursor.bulk_len + CRLF_BYTES;
+}
+
+size_t resp_parser_bulk(const struct resp_parser *p, size_t *at) {
+    if (!resp_parser_wants(p)) {
+        return 0;
+    }
+    *at = p->partial->cursor.pos;
+    return p->partial->cursor.bulk_len;
+}
+
+void resp_parser_apart(struct resp_parser *p, size_t at, struct slice bytes) {
+    ASSERT(bytes.len);
+    if (!p->partial) {
+        p->partial = mem_zalloc(sizeof *p->partial);
+        p->partial->cursor.bulk_len = BULK_UNKNOWN;
+    }
+    p->partial->apart = bytes;
+    p->partial->apart_at = at;
 }
 
 static enum step fail(char *error, const char *text) {
@@ -227,6 +249,11 @@ static enum step read_bulk_len(const char *data, size_t len, struct cursor *c,
     return STEP_DONE;
 }
 
+/* The argument at the cursor is not in the data. No other begins there: its length comes before. */
+static bool is_apart(const struct resp_partial *partial, const struct cursor *c) {
+    return partial->apart.len && c->pos == partial->apart_at;
+}
+
 /* Reads arguments until none is left, appending them to `args`. */
 static enum step read_args(struct resp_parser *p, const char *data, size_t len, struct cursor *c,
                            const struct resp_limits *limits, struct resp_args *args, char *error) {
@@ -250,14 +277,19 @@ static enum step read_args(struct resp_parser *p, const char *data, size_t len, 
                 }
             }
         }
-        if (UNLIKELY(len - c->pos < c->bulk_len + CRLF_BYTES)) {
+        bool apart = UNLIKELY(p->partial != NULL) && is_apart(p->partial, c);
+        if (UNLIKELY(!apart && len - c->pos < c->bulk_len + CRLF_BYTES)) {
             return STEP_MORE;
         }
         if (UNLIKELY(args->count == args->cap)) {
             grow(p, args, 1, c->args_left - 1);
         }
         args->v[args->count++] = slice_of(data + c->pos, c->bulk_len);
-        c->pos += c->bulk_len + CRLF_BYTES;
+        if (UNLIKELY(apart)) {
+            p->partial->apart_arg = p->partial->args.count + args->count - 1;
+        } else {
+            c->pos += c->bulk_len + CRLF_BYTES;
+        }
         c->bulk_len = BULK_UNKNOWN;
         c->args_left--;
     }
@@ -352,6 +384,9 @@ static enum resp_status parse_multibulk(struct resp_parser *p, const char *data,
     if (UNLIKELY(p->partial)) {
         if (p->partial->args.count) {
             take_kept(p, data, args);
+        }
+        if (p->partial->apart.len) {
+            args->v[p->partial->apart_arg] = p->partial->apart;
         }
         resp_parser_reset(p);
     }

@@ -53,6 +53,14 @@ size_t resp_parser_bytes(const struct resp_parser *p);
 /* Bytes of the incomplete request that are known to be needed, from its start; 0 = not known. */
 size_t resp_parser_wants(const struct resp_parser *p);
 
+/* The argument that the incomplete request waits for: its length and, in *at, where it begins; 0 =
+ * none, or its length is not known. */
+size_t resp_parser_bulk(const struct resp_parser *p, size_t *at);
+/* The argument that begins at offset `at` of the request is `bytes`: neither these nor the CRLF
+ * behind them are in the data that parsing goes on or begins with. They are borrowed like the data,
+ * until the request is complete or the parser fresh again. One a request. */
+void resp_parser_apart(struct resp_parser *p, size_t at, struct slice bytes);
+
 /* Parses one request from data[0, len), len > 0. On RESP_REQUEST args->v borrows from `data`;
  * args->count is at least 1. `args` is overwritten. Errors are Redis 7.2's: "invalid multibulk
  * length", "unauthenticated multibulk length", "expected '$', got 'x'", "invalid bulk length",

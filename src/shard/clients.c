@@ -46,8 +46,8 @@ struct session *session_create(struct shard *sh, int fd) {
 
 /* Those that are exempt do not count: others are not closed for them. */
 static void recount(struct session *s) {
-    size_t bytes = s->in.cap + resp_parser_bytes(&s->parser) + chain_own_bytes(&s->conn.out) +
-                   transaction_bytes(&s->client);
+    size_t bytes = s->in.cap + s->bulk.buf.cap + resp_parser_bytes(&s->parser) +
+                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
     bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
                   !client_has(&s->client, CLIENT_NO_EVICT);
     bytes = counts ? bytes : 0;
@@ -116,7 +116,8 @@ void session_close(struct session *s) {
         buf_free(&s->in);
     }
     net_close(sh->net, &s->conn);
-    s->leaving_bytes = chain_own_bytes(&s->conn.out); /* until a send that is under way has ended */
+    /* Until what is under way has ended. */
+    s->leaving_bytes = chain_own_bytes(&s->conn.out) + s->bulk.buf.cap;
     atomic_fetch_add(&sh->env.ks->leaving_bytes, s->leaving_bytes);
 }
 
@@ -126,6 +127,7 @@ void session_free(struct session *s) {
     s->shard->sessions_count--;
     resp_parser_reset(&s->parser);
     buf_free(&s->in);
+    bulk_drop(s);
     chain_clear(&s->conn.out);
     mem_free(s);
 }

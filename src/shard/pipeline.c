@@ -122,6 +122,18 @@ static struct resp_limits limits_of(const struct shard *sh, const struct session
     return limits;
 }
 
+/* `r`, the last one of the batch, and all before it. */
+static __attribute__((noinline)) void run_at_once(struct shard *sh, struct session *s,
+                                                  struct request *r) {
+    r->cmd.apart = &s->bulk.buf;
+    r->cmd.args_bytes += s->bulk.buf.len;
+    pipeline_run(sh);
+    touch(&sh->batch, s);
+    if (s->done) {
+        bulk_drop(s);
+    }
+}
+
 /* Parses s->src from s->parsed on into the batch, running it whenever it is full. */
 static void parse_batch(struct shard *sh, struct session *s) {
     struct batch *b = &sh->batch;
@@ -169,10 +181,9 @@ static void parse_batch(struct shard *sh, struct session *s) {
             r->end = s->parsed;
             prepare(sh, s, r, consumed);
             b->count++;
-            /* An inline request may borrow from the parser. */
-            if (UNLIKELY(*at != '*' || is_large(r))) {
-                pipeline_run(sh);
-                touch(b, s);
+            /* An inline request may borrow from the parser; a bulk is of this request alone. */
+            if (UNLIKELY(*at != '*' || is_large(r) || s->bulk.buf.ptr)) {
+                run_at_once(sh, s, r);
             }
             break;
         }
@@ -297,30 +308,30 @@ static void execute(struct shard *sh, struct request *r) {
 
 /* --- settle --- */
 
-/* What is received of a large request has room made for it before, by the megabyte. */
-static void make_input_room(struct session *s, size_t cap) {
-    if (UNLIKELY(cap > s->in.cap + ENV_GROWTH_BYTES_MAX)) {
-        room_now(s->shard, cap - s->in.cap);
+void pipeline_reserve(struct session *s, struct buf *b, size_t cap) {
+    if (UNLIKELY(cap > b->cap + ENV_GROWTH_BYTES_MAX)) {
+        room_now(s->shard, cap - b->cap);
     }
+    buf_reserve_exact(b, cap - b->len);
 }
 
 static void append_input(struct session *s, struct slice data) {
-    make_input_room(s, buf_next_cap(&s->in, data.len));
+    pipeline_reserve(s, &s->in, buf_next_cap(&s->in, data.len));
     buf_append_slice(&s->in, data);
 }
 
 /* Room in s->in for `more` bytes and for those the request is known to need beyond them: a large
  * value is not moved at every doubling, and a client that only announces one gets little. */
 static void reserve_input(struct session *s, size_t more) {
-    size_t have = s->in.len + more, wants = resp_parser_wants(&s->parser);
+    size_t have = s->in.len + more;
+    size_t wants = bulk_is_coming(s) ? 0 : resp_parser_wants(&s->parser);
     if (LIKELY(wants <= have) || s->in.cap >= MIN(wants, have + INPUT_AHEAD_BYTES_MIN)) {
         return; /* enough for the next read: a step lasts */
     }
     size_t least = INPUT_AHEAD_BYTES_MIN - MIN(have, (size_t)INPUT_AHEAD_BYTES_MIN);
     size_t ahead = MAX(have * INPUT_AHEAD_FACTOR, least); /* 64 KB in all: no larger size class */
     more += MIN(MIN(wants - have, ahead), (size_t)BUF_STEP_MAX);
-    make_input_room(s, s->in.len + more);
-    buf_reserve_exact(&s->in, more);
+    pipeline_reserve(s, &s->in, s->in.len + more);
 }
 
 /* Puts what was not executed into s->in and forgets the source. */
@@ -330,12 +341,22 @@ static void keep_rest(struct session *s) {
     if (parked) {
         resp_parser_reset(&s->parser); /* the next parse begins with another request */
     }
+    if (UNLIKELY(s->bulk.buf.ptr != NULL) && from) {
+        bulk_drop(s);
+    } else if (UNLIKELY(s->bulk.buf.ptr != NULL) && parked) {
+        bulk_again(s);
+    }
+    struct slice rest = slice_of(s->src.ptr + from, s->src.len - from);
+    if (UNLIKELY(rest.len != 0) && !parked) {
+        rest.len = bulk_begin(s, rest);
+    }
     if (s->src.ptr == s->in.ptr) {
         buf_consume(&s->in, from);
+        s->in.len = rest.len;
         reserve_input(s, 0);
-    } else if (from < s->src.len) {
-        reserve_input(s, s->src.len - from);
-        append_input(s, slice_of(s->src.ptr + from, s->src.len - from));
+    } else if (rest.len) {
+        reserve_input(s, rest.len);
+        append_input(s, rest);
     }
     if (s->in.len == 0 && s->in.cap) {
         buf_free(&s->in);
@@ -344,13 +365,34 @@ static void keep_rest(struct session *s) {
     s->parsed = s->done = 0;
 }
 
+static void count_input(struct session *s) {
+    atomic_store_explicit(&s->client.query_bytes, s->in.len + s->bulk.buf.len,
+                          memory_order_relaxed);
+}
+
 static void count_output(struct shard *sh, struct session *s) {
     size_t now = s->conn.out.len_bytes;
     uint64_t more = now - s->out_written;
     stat_add(&sh->stats.net_out_bytes, more);
     stat_add(&s->client.total_out, more);
     atomic_store_explicit(&s->client.output_bytes, now, memory_order_relaxed);
-    atomic_store_explicit(&s->client.query_bytes, s->in.len, memory_order_relaxed);
+}
+
+/* False: it was closed. */
+static bool check_input(struct shard *sh, struct session *s) {
+    size_t len = s->in.len + s->bulk.buf.len;
+    if (LIKELY(len <= sh->env.settings->query_buffer_bytes_max)) {
+        return true;
+    }
+    log_warning("Closing client id=%llu: its query buffer is over the limit (%zu bytes)",
+                (unsigned long long)s->client.id, len);
+    stat_add(&sh->stats.clients_closed_query, 1);
+    session_close(s);
+    return false;
+}
+
+static size_t received_cap(const struct session *s) {
+    return s->in.cap + s->bulk.buf.cap + resp_parser_bytes(&s->parser);
 }
 
 /* The session's share of the batch is over: keep, send, check. */
@@ -364,6 +406,7 @@ static void settle(struct shard *sh, struct session *s) {
         s->done = s->parsed = s->src.len;
     }
     keep_rest(s);
+    count_input(s);
     count_output(sh, s);
     size_t hard = sh->env.settings->output_hard_bytes;
     if (UNLIKELY(hard && s->conn.out.len_bytes > hard) && !session_check_output(s) &&
@@ -373,11 +416,7 @@ static void settle(struct shard *sh, struct session *s) {
     if (s->conn.out.len_bytes) {
         net_send(sh->net, &s->conn);
     }
-    if (s->in.len > sh->env.settings->query_buffer_bytes_max) {
-        log_warning("Closing client id=%llu: its query buffer is over the limit (%zu bytes)",
-                    (unsigned long long)s->client.id, s->in.len);
-        stat_add(&sh->stats.clients_closed_query, 1);
-        session_close(s);
+    if (!check_input(sh, s)) {
         return;
     }
     if (s->state == SESSION_RUNNING) {
@@ -389,7 +428,7 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
-    if (UNLIKELY(s->held_bytes || s->in.cap + resp_parser_bytes(&s->parser) > HELD_BYTES_MIN ||
+    if (UNLIKELY(s->held_bytes || received_cap(s) > HELD_BYTES_MIN ||
                  s->conn.out.len_bytes > HELD_BYTES_MIN || client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);
     }
@@ -500,6 +539,13 @@ void pipeline_receive(struct shard *sh, struct session *s, struct slice data) {
             net_pause_read(sh->net, &s->conn);
         }
         session_count_held(s);
+        return;
+    }
+    if (bulk_is_coming(s) && !bulk_receive(s, &data)) {
+        count_input(s);
+        if (check_input(sh, s)) {
+            session_count_held(s);
+        }
         return;
     }
     if (s->in.len) {

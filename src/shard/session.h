@@ -18,6 +18,8 @@ enum {
     INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
     INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
     INPUT_AHEAD_BYTES_MIN = 64 << 10,
+    BULK_BYTES_MIN = 32 << 10, /* of an argument that is received apart */
+    BULK_RECEIVE_BYTES_MAX = 1 << 20, /* at a time: others wait meanwhile */
     ARGS_KEEP_MAX = 1024, /* requests of more are a batch of their own; larger arrays are freed */
     TIMERS_A_LOOP_MAX = 256,
     MESSAGES_A_LOOP_MAX = 1024,
@@ -51,6 +53,12 @@ enum session_state {
     SESSION_CLOSED,       /* net_close was called; waits for NET_EVENT_CLOSED */
 };
 
+struct bulk {               /* bulk.c */
+    struct buf buf;           /* as it comes, behind BLOB_HEAD_BYTES; empty: there is none */
+    size_t at;                /* where in its request it would begin */
+    size_t end;               /* of `buf`, when all of it has come, with its CRLF */
+};
+
 struct session {
     struct conn conn;
     struct client client;
@@ -60,6 +68,7 @@ struct session {
     struct list queue;        /* in runnable or paused */
     struct resp_parser parser;
     struct buf in;            /* received and not executed; empty when idle */
+    struct bulk bulk;         /* of the request at the start of `in` */
     struct slice src;         /* what is being fed: `in` or a receive buffer */
     size_t parsed, done;      /* bytes of src parsed, executed */
     enum session_state state;
@@ -246,8 +255,23 @@ void accept_adopt(struct shard *sh, int fd);
 void pipeline_receive(struct shard *sh, struct session *s, struct slice data);
 /* Runs what stands in s->in: it was resumed. */
 void pipeline_resume(struct shard *sh, struct session *s);
+/* What is received of a large request has room made for it before, by the megabyte. */
+void pipeline_reserve(struct session *s, struct buf *b, size_t cap);
 /* Executes the batch and settles its sessions. */
 void pipeline_run(struct shard *sh);
+
+/* --- bulk.c --- */
+/* `rest` begins with an incomplete request. Where its end belongs to a bulk that is to be received
+ * apart, takes that. Returns how much does not. */
+size_t bulk_begin(struct session *s, struct slice rest);
+/* Takes what belongs to the bulk from the front of *data. True: it is complete. */
+bool bulk_receive(struct session *s, struct slice *data);
+static inline bool bulk_is_coming(const struct session *s) {
+    return UNLIKELY(s->bulk.buf.ptr != NULL) && s->bulk.buf.len < s->bulk.end;
+}
+/* Its request did not run yet: it will be parsed from its start again. */
+void bulk_again(struct session *s);
+void bulk_drop(struct session *s);
 
 /* --- room.c --- */
 /* The command that `s` executes needs so many bytes at once. */

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "ds/buf.h"
 #include "engine/entry.h"
 
 static const size_t lengths[] = {0, 1, 63, 127, 254, 255, 256, 257, 8191, 8192, 8193, 65535, 65536};
@@ -175,11 +176,86 @@ static void test_resize(void **state) {
     entry_destroy(NULL, e);
 }
 
+static struct blob *blob_given_over(size_t len, unsigned salt) {
+    struct buf b = {0};
+    char *value = bytes_of(len, salt);
+    buf_reserve_exact(&b, BLOB_HEAD_BYTES + len);
+    b.len = BLOB_HEAD_BYTES;
+    buf_append(&b, value, len);
+    mem_free(value);
+    struct blob *blob = blob_of_buf(&b, len);
+    assert_null(b.ptr);
+    return blob;
+}
+
+static void test_blob_of_buf(void **state) {
+    const size_t sizes[] = {8193,          32768,
+                            1000000,       BUF_PAGES_MIN - BLOB_HEAD_BYTES,
+                            BUF_PAGES_MIN, 3 * BUF_PAGES_MIN + 1};
+    mem_thread_register();
+    for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        size_t len = sizes[i];
+        int64_t before = mem_thread_bytes();
+        char *value = bytes_of(len, i), *other = bytes_of(9000, 77);
+        struct slice key = SLICE("key");
+        struct entry *e = entry_create_blob(NULL, key, blob_given_over(len, i), 55, some_origin);
+        check(e, key, slice_of(value, len), 55, some_origin);
+        assert_true(entry_memory_bytes(e, 0) < len + len / 4 + 2 * MEM_PAGE_BYTES);
+        assert_true(entry_memory_bytes(e, 0) <= (size_t)(mem_thread_bytes() - before));
+        struct blob *pinned = entry_blob(e);
+        blob_ref(pinned);
+        assert_true(entry_set_blob(e, blob_given_over(9000, 77)));
+        assert_memory_equal(pinned->bytes, value, len); /* a reply still has it */
+        blob_unref(pinned);
+        check(e, key, slice_of(other, 9000), 55, some_origin);
+        assert_true(entry_set_blob(e, blob_given_over(len, i)));
+        assert_true(entry_set_string(e, slice_of(value, len))); /* in its memory */
+        e = entry_resize_string(NULL, e, len + 10);
+        assert_memory_equal(entry_string(e).ptr, value, len);
+        entry_destroy(NULL, e);
+        mem_free(value);
+        mem_free(other);
+        assert_int_equal(mem_thread_bytes(), before);
+    }
+    struct entry *small = entry_create_string(NULL, SLICE("k"), SLICE("v"), 0, no_origin);
+    struct blob *b = blob_given_over(9000, 1);
+    assert_false(entry_set_blob(small, b)); /* it has no room for a pointer; `b` is ours still */
+    blob_unref(b);
+    entry_destroy(NULL, small);
+}
+
+/* Where too many are kept the value is copied: the kernel's mappings are for everybody. */
+static void test_blob_of_buf_where_there_are_many(void **state) {
+    void **runs = mem_alloc(MEM_KEPT_PAGES_MAX * sizeof *runs);
+    for (unsigned i = 0; i < MEM_KEPT_PAGES_MAX; i++) {
+        runs[i] = mem_resize_pages(NULL, 0, MEM_PAGE_BYTES);
+    }
+    assert_false(mem_may_keep_pages());
+    int64_t before = mem_thread_bytes();
+    struct blob *b = blob_given_over(BUF_PAGES_MIN, 3);
+    assert_false(b->was_buf);
+    char *value = bytes_of(BUF_PAGES_MIN, 3);
+    assert_memory_equal(b->bytes, value, BUF_PAGES_MIN);
+    mem_free(value);
+    blob_unref(b);
+    assert_int_equal(mem_thread_bytes(), before);
+    for (unsigned i = 0; i < MEM_KEPT_PAGES_MAX; i++) {
+        mem_resize_pages(runs[i], MEM_PAGE_BYTES, 0);
+    }
+    assert_true(mem_may_keep_pages());
+    mem_free(runs);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_layouts),        cmocka_unit_test(test_expiry_range),
-        cmocka_unit_test(test_absent),         cmocka_unit_test(test_overwrite),
-        cmocka_unit_test(test_blob_overwrite), cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_layouts),
+        cmocka_unit_test(test_expiry_range),
+        cmocka_unit_test(test_absent),
+        cmocka_unit_test(test_overwrite),
+        cmocka_unit_test(test_blob_overwrite),
+        cmocka_unit_test(test_resize),
+        cmocka_unit_test(test_blob_of_buf),
+        cmocka_unit_test(test_blob_of_buf_where_there_are_many),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,46 @@ static void test_set_find_delete(void **state) {
     assert_null(part_peek(p, 0, k, 10));
 }
 
+static struct blob *large_blob(char fill) {
+    struct blob *b = blob_create(20000, 20000);
+    memset(b->bytes, fill, 20000);
+    return b;
+}
+
+static void assert_large(const struct key *k, char fill, int64_t expire_ms) {
+    const struct entry *e = part_peek(fix.p, 0, k, 10);
+    assert_non_null(e);
+    assert_int_equal(entry_string(e).len, 20000);
+    assert_int_equal(entry_string(e).ptr[19999], fill);
+    assert_true(entry_expire_ms(e) == expire_ms);
+    assert_int_equal(entry_origin(e).mapping, 0);
+}
+
+static void test_set_blob(void **state) {
+    struct text t;
+    struct key *k = key_of(&t, 1);
+    struct partition *p = fix.p;
+    part_set_blob(p, 0, k, large_blob('a'), EXPIRE_NEVER); /* a new key */
+    assert_large(k, 'a', EXPIRE_NEVER);
+    const struct entry *e = part_peek(p, 0, k, 10);
+    part_set_blob(p, 0, k, large_blob('b'), EXPIRE_NEVER);
+    assert_ptr_equal(part_peek(p, 0, k, 10), e);
+    assert_large(k, 'b', EXPIRE_NEVER);
+    part_set_blob(p, 0, k, large_blob('c'), 500); /* there is no room for a TTL */
+    assert_large(k, 'c', 500);
+    assert_int_equal(table_count_volatile(p->db[0]), 1);
+    part_set_blob(p, 0, k, large_blob('d'), EXPIRE_NEVER);
+    assert_large(k, 'd', EXPIRE_NEVER);
+    assert_int_equal(table_count_volatile(p->db[0]), 0);
+    part_set_string(p, 0, k, SLICE("small"), EXPIRE_NEVER);
+    part_set_blob(p, 0, k, large_blob('e'), EXPIRE_NEVER);
+    assert_large(k, 'e', EXPIRE_NEVER);
+    assert_int_equal(fix.touched, 6);
+    part_put(p, 0, k, entry_create_string(&p->heap, k->bytes, SLICE("row"), 900, some_origin));
+    part_set_blob(p, 0, k, large_blob('f'), EXPIRE_NEVER);
+    assert_large(k, 'f', EXPIRE_NEVER);
+}
+
 static void test_update_keeps(void **state) {
     struct text t;
     struct key *k = key_of(&t, 1);
@@ -452,6 +492,7 @@ static void test_idle_and_frequency(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_set_find_delete),
+        TEST(test_set_blob),
         TEST(test_update_keeps),
         TEST(test_resize),
         TEST(test_expire),

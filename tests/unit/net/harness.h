@@ -24,6 +24,7 @@
 #include "net/net.h"
 
 enum { SOFT_LIMIT = 256 * 1024, CONNS_MAX = 1024, PATIENCE_US = 20 * 1000 * 1000 };
+enum { INTO_PLACES = 3, INTO_BYTES = 50 * 1000 };
 
 struct client {
     struct conn conn;
@@ -34,6 +35,9 @@ struct client {
     uint64_t peer_sent, peer_received;
     unsigned sents, eofs, errors, datas;
     bool close_called, closed;
+    char *into;         /* INTO_PLACES places of INTO_BYTES, wanted in turn; NULL: none */
+    struct slice place; /* the one that was asked for last */
+    unsigned intos;     /* DATA that lay there */
 };
 
 struct env {
@@ -94,11 +98,30 @@ static inline void env_destroy(struct env *env) {
     mem_free(env);
 }
 
+/* A wish after each DATA, but now and then none, or one that is taken back. */
+static inline void wish_place(struct env *env, struct client *c) {
+    c->place = (struct slice){0};
+    if (c->into && c->datas % 7 != 0) {
+        char *at = c->into + c->datas % INTO_PLACES * INTO_BYTES;
+        memset(at, 0, INTO_BYTES);
+        c->place = slice_of(at, INTO_BYTES - c->datas % 3);
+        net_receive_into(env->net, &c->conn, at, c->place.len);
+        if (c->datas % 7 == 3) {
+            c->place = (struct slice){0};
+            net_receive_into(env->net, &c->conn, NULL, 0);
+        }
+    }
+}
+
 static inline void on_data(struct env *env, struct client *c, struct net_event *event) {
     assert_false(c->closed);
     if (!c->close_called) {
         assert_int_equal(c->eofs + c->errors, 0);
-        assert_true(event->data.len > 0 && event->data.len <= NET_BUFFER_BYTES);
+        bool in_place = event->buffer == NET_NO_BUFFER;
+        assert_int_equal(in_place, c->place.len && event->data.ptr == c->place.ptr);
+        assert_true(event->data.len > 0 &&
+                    event->data.len <= (in_place ? c->place.len : (size_t)NET_BUFFER_BYTES));
+        c->intos += in_place;
         if (env->check_stream) {
             assert_true(stream_matches(c->id, c->received, event->data.ptr, event->data.len));
         }
@@ -108,6 +131,7 @@ static inline void on_data(struct env *env, struct client *c, struct net_event *
             chain_append(&c->conn.out, event->data.ptr, event->data.len);
             net_send(env->net, &c->conn);
         }
+        wish_place(env, c);
     }
     if (env->hold_buffers) {
         assert_true(env->held_count < NET_BUFFERS_COUNT);
@@ -234,6 +258,7 @@ static inline void client_free(struct env *env, struct client *c) {
     if (c->peer >= 0) {
         close(c->peer);
     }
+    mem_free(c->into);
     mem_free(c);
 }
 

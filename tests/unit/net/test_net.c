@@ -420,6 +420,67 @@ static void buffers_run_out_and_come_back(void **state) {
 }
 
 /* Random operations on connections that come and go; the harness and ASan watch. */
+/* What is received lies where it was wanted last, in order; a buffer's worth may come before. */
+static void received_into_the_owners_memory(void **state) {
+    enum { TOTAL = 8 * 1024 * 1024 };
+    struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
+    for (int tcp = 0; tcp < 2; tcp++) {
+        struct client *c = client_open(env, tcp, 5);
+        c->into = mem_alloc(INTO_PLACES * INTO_BYTES);
+        for (unsigned i = 0; c->received < TOTAL; i++) {
+            if (c->peer_sent < TOTAL) {
+                peer_send(c, 64 * 1024);
+            }
+            if (i % 50 == 10) {
+                net_pause_read(env->net, &c->conn);
+            } else if (i % 50 == 12) {
+                net_resume_read(env->net, &c->conn);
+            }
+            env_round(env, 0);
+        }
+        assert_true(c->intos > 20);
+        net_resume_read(env->net, &c->conn);
+        for (unsigned i = 0; i < 30; i++) { /* idle between: each is waited for */
+            uint64_t sent = c->peer_sent;
+            peer_send(c, 100);
+            RUN_UNTIL(env, c->received == sent + 100);
+        }
+        expect_rest(env);
+        shutdown(c->peer, SHUT_WR);
+        RUN_UNTIL(env, c->eofs);
+        assert_int_equal(c->errors, 0);
+        client_free(env, c);
+    }
+    env_destroy(env);
+}
+
+/* Closed, or the peer gone, while the kernel has the owner's memory. */
+static void ends_while_receiving_into_the_owners_memory(void **state) {
+    struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
+    for (int how = 0; how < 3; how++) {
+        struct client *c = client_open(env, true, 6);
+        c->into = mem_alloc(INTO_PLACES * INTO_BYTES);
+        uint64_t sent = 0;
+        do { /* until the last wish stands */
+            sent += peer_send(c, 100);
+            RUN_UNTIL(env, c->received == sent);
+        } while (!c->place.len || !c->intos);
+        env_round(env, 0);
+        if (how == 0) {
+            env_close(env, c);
+            RUN_UNTIL(env, c->closed);
+        } else if (how == 1) {
+            peer_reset(c);
+            RUN_UNTIL(env, c->errors);
+        } else {
+            peer_close(c);
+            RUN_UNTIL(env, c->eofs);
+        }
+        client_free(env, c);
+    }
+    env_destroy(env);
+}
+
 static void churn(void **state) {
     enum { SLOTS = 40, STEPS = 20000 };
     struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
@@ -432,6 +493,7 @@ static void churn(void **state) {
             if (what < 20) {
                 *slot = client_open(env, what < 10, step);
                 (*slot)->echo = true;
+                (*slot)->into = what % 3 == 0 ? mem_alloc(INTO_PLACES * INTO_BYTES) : NULL;
             }
         } else if (c->closed) {
             client_free(env, c);
@@ -500,6 +562,8 @@ int main(void) {
         BOTH(close_during_a_send),
         BOTH(many_chunks_leave_in_order),
         BOTH(buffers_run_out_and_come_back),
+        BOTH(received_into_the_owners_memory),
+        BOTH(ends_while_receiving_into_the_owners_memory),
         BOTH(churn),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -438,6 +438,73 @@ static void test_wants_what_was_announced(void **state) {
     assert_int_equal(resp_parser_wants(&f->parser), 0);
 }
 
+static void append_bulk(struct buf *b, const char *text, bool with_bytes) {
+    buf_printf(b, "$%zu\r\n", strlen(text));
+    if (with_bytes) {
+        buf_printf(b, "%s\r\n", text);
+    }
+}
+
+/* A request of which argument `apart` comes elsewhere, and one behind it. The parser is given `cut`
+ * bytes first, and is told of the argument when it waits for it or (`fresh`) from the start. */
+static void parse_apart(struct fixture *f, unsigned apart, size_t cut, bool fresh) {
+    static const char *const args[] = {"SET", "a key", "the value", "EX", "10"};
+    struct buf data = {0};
+    size_t at = 0;
+    buf_printf(&data, "*%zu\r\n", ARRAY_COUNT(args));
+    for (unsigned i = 0; i < ARRAY_COUNT(args); i++) {
+        append_bulk(&data, args[i], i != apart);
+        at = i == apart ? data.len : at;
+    }
+    size_t len = data.len;
+    struct slice bytes = slice_str(args[apart]);
+    if (fresh) {
+        resp_parser_apart(&f->parser, at, bytes);
+    } else {
+        size_t found = 0;
+        char *first = mem_dup(data.ptr, at); /* at another address than what follows */
+        assert_int_equal(parse(f, slice_of(first, at), &OPEN), RESP_MORE);
+        assert_int_equal(resp_parser_bulk(&f->parser, &found), bytes.len);
+        assert_int_equal(found, at);
+        resp_parser_apart(&f->parser, at, bytes);
+        mem_free(first);
+    }
+    buf_printf(&data, "*1\r\n$4\r\nPING\r\n");
+    if (cut >= at && cut < len) {
+        char *first = mem_dup(data.ptr, cut);
+        assert_int_equal(parse(f, slice_of(first, cut), &OPEN), RESP_MORE);
+        mem_free(first);
+    }
+    assert_int_equal(parse(f, buf_slice(&data), &OPEN), RESP_REQUEST);
+    assert_int_equal(f->consumed, len);
+    assert_args(f, "<SET><a key><the value><EX><10>");
+    assert_ptr_equal(f->args.v[apart].ptr, bytes.ptr);
+    assert_null(f->parser.partial);
+    assert_request(f, slice_of(data.ptr + len, data.len - len), "<PING>");
+    buf_free(&data);
+}
+
+static void test_an_argument_apart(void **state) {
+    struct fixture *f = *state;
+    for (unsigned apart = 0; apart < 5; apart++) {
+        for (size_t cut = 0; cut < 60; cut++) {
+            parse_apart(f, apart, cut, false);
+            parse_apart(f, apart, cut, true);
+        }
+    }
+}
+
+static void test_an_error_behind_an_argument_apart(void **state) {
+    struct fixture *f = *state;
+    const char *data = "*3\r\n$3\r\nSET\r\n$5\r\n";
+    resp_parser_apart(&f->parser, strlen(data), SLICE("hello"));
+    assert_int_equal(parse(f, slice_str(data), &OPEN), RESP_MORE);
+    size_t at;
+    assert_int_equal(resp_parser_bulk(&f->parser, &at), 0);
+    assert_error(f, SLICE("*3\r\n$3\r\nSET\r\n$5\r\nhello\r\n"), &OPEN, "expected '$', got 'h'");
+    assert_request(f, SLICE("*2\r\n$3\r\nGET\r\n$1\r\nk\r\n"), "<GET><k>");
+}
+
 int main(void) {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
@@ -463,6 +530,8 @@ int main(void) {
         T(test_announced_arguments_get_nothing),
         T(test_large_bulk_in_pieces),
         T(test_wants_what_was_announced),
+        T(test_an_argument_apart),
+        T(test_an_error_behind_an_argument_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
