@@ -46,7 +46,7 @@ struct env {
     int accepted[CONNS_MAX];
     unsigned accepted_listener[CONNS_MAX];
     unsigned accepted_count;
-    struct net_event held[NET_BUFFERS_COUNT];
+    struct net_event held[NET_BUFFERS_MAX];
     struct net_event events[NET_EVENTS_MAX];
 };
 
@@ -110,7 +110,7 @@ static inline void on_data(struct env *env, struct client *c, struct net_event *
         }
     }
     if (env->hold_buffers) {
-        assert_true(env->held_count < NET_BUFFERS_COUNT);
+        assert_true(env->held_count < NET_BUFFERS_MAX);
         env->held[env->held_count++] = *event;
     } else {
         net_event_done(env->net, event);

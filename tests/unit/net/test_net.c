@@ -370,7 +370,7 @@ static void buffers_run_out_and_come_back(void **state) {
         peer_send(clients[i], 10);
     }
     env->hold_buffers = true;
-    RUN_UNTIL(env, env->held_count == NET_BUFFERS_COUNT);
+    RUN_UNTIL(env, env->held_count == NET_BUFFERS_MAX);
     unsigned datas = 0;
     for (int i = 0; i < 5; i++) {
         env_round(env, 0);
@@ -378,7 +378,7 @@ static void buffers_run_out_and_come_back(void **state) {
     for (unsigned i = 0; i < COUNT; i++) {
         datas += clients[i]->datas;
     }
-    assert_int_equal(datas, NET_BUFFERS_COUNT);
+    assert_int_equal(datas, NET_BUFFERS_MAX);
     /* Those that wait for a buffer may be closed, paused, resumed. */
     for (unsigned i = 0; i < COUNT; i++) {
         if (i % 7 == 0) {
@@ -409,7 +409,7 @@ static void buffers_run_out_and_come_back(void **state) {
     for (unsigned i = 0; i < COUNT; i++) {
         peer_send(clients[i], 10);
     }
-    RUN_UNTIL(env, env->held_count == NET_BUFFERS_COUNT);
+    RUN_UNTIL(env, env->held_count == NET_BUFFERS_MAX);
     env_release_held(env);
     env->hold_buffers = false;
     for (unsigned i = 0; i < COUNT; i++) {
