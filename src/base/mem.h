@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "base/assert.h"
 
 /* Never NULL: out of memory ends the process. mem_alloc(0) is a valid pointer. */
 void *mem_alloc(size_t size_bytes) __attribute__((malloc, returns_nonnull));
@@ -88,5 +89,5 @@ const char *mem_allocator_name(void);
 void mem_decay(void);
 /* Gives unused pages back to the kernel. False: another thread does, and has not ended: resident
  * memory is in between. */
-bool mem_purge(void);
+bool mem_purge(void) MUST_USE;
 #endif

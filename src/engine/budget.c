@@ -479,13 +479,14 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     return FREED_NOTHING;
 }
 
-/* Frees up to `limit` entries while memory is above its limit; returns how many. `barren`: it ended
- * because nothing more was found. */
-static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit,
-                       bool *barren) {
-    uint32_t fruitless = 0, freed_count = 0;
+/* Frees up to `limit` entries while memory is above its limit; returns how many. It is barren when
+ * it ended because no partition has anything, not even one that has been looked at in vain: there
+ * may be more of them than `limit`. */
+static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
+    static const uint32_t costs[] = {0, [FREED_DRAINED] = DRAIN_STEP_COST, [FREED_ENTRY] = 1};
+    uint32_t fruitless = 0, freed_count = 0, cost = 0, rounds = limit + ks->partitions_count;
     int64_t since = 0;
-    for (uint32_t i = 0; i < limit && fruitless < ks->partitions_count; i++) {
+    for (uint32_t i = 0; i < rounds && cost < limit && fruitless < ks->partitions_count; i++) {
         if (i % LOOK_EVERY == 0 || since - mem_thread_bytes() > LOOK_BYTES) {
             if (excess(ks) == 0) {
                 break;
@@ -493,11 +494,11 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
             since = mem_thread_bytes();
         }
         enum freed freed = free_something(ks, shard, now_ms);
-        i += freed == FREED_DRAINED ? DRAIN_STEP_COST - 1 : 0;
+        cost += costs[freed];
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
         freed_count += freed != FREED_NOTHING;
     }
-    *barren = fruitless == ks->partitions_count;
+    ks->evictors[shard].barren = fruitless == ks->partitions_count;
     return freed_count;
 }
 
@@ -557,7 +558,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true;
     }
     struct evictor *v = &ks->evictors[shard];
-    v->freed = false;
+    v->freed = v->barren = false;
     uint64_t grown = take_grown(v, max) + load(&ks->expected_bytes) / EXPECTED_TURNS;
     measure_when_due(ks, v, max);
     v->freed = compact(ks, shard, commands, grown);
@@ -565,11 +566,10 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true;
     }
     uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
-    bool barren;
-    uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown), &barren);
+    uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown));
     uint32_t step = freed;
     while (step && freed < EVICT_MAX && wanted_above(ks, max) >= allowed + slack) {
-        step = shrink(ks, shard, now_ms, EVICT_STEP, &barren);
+        step = shrink(ks, shard, now_ms, EVICT_STEP);
         freed += step;
     }
     take_grown(v, max);
@@ -579,8 +579,11 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     }
     uint64_t left = used_above(ks, max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
+    if (freed == 0 && !v->barren) {
+        return true; /* others have made it meanwhile; what has come since is the next one's */
+    }
     if (left == 0) {
-        return freed > 0 || !barren || excess_of(ks, false) == 0;
+        return freed > 0 || excess_of(ks, false) == 0;
     }
     return evicts(ks) && left < allowed + (freed ? slack : 0);
 }
@@ -600,17 +603,19 @@ bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard) {
 enum keyspace_room keyspace_room_turn(struct keyspace *ks, const struct lockset *held,
                                       uint32_t shard, int64_t now_ms) {
     keyspace_make_room(ks, held, shard, now_ms, 1);
-    bool freeing = ks->evictors[shard].freed;
-    if (!freeing && excess(ks) > 0) {
+    const struct evictor *v = &ks->evictors[shard];
+    bool is_above = excess(ks) > 0; /* maybe only since: other shards' clients grow */
+    if (is_above && v->barren && !v->freed) {
         return KEYSPACE_ROOM_NONE;
     }
     bool stuck = atomic_load_explicit(&ks->compact_stuck, memory_order_relaxed);
-    return has_room(ks) || (!freeing && stuck) ? KEYSPACE_ROOM_MADE : KEYSPACE_ROOM_COMING;
+    return has_room(ks) || (!is_above && !v->freed && stuck) ? KEYSPACE_ROOM_MADE
+                                                             : KEYSPACE_ROOM_COMING;
 }
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
-    bool moved = compact(ks, shard, limit, 0), barren;
-    return shrink(ks, shard, now_ms, limit, &barren) > 0 || moved;
+    bool moved = compact(ks, shard, limit, 0);
+    return shrink(ks, shard, now_ms, limit) > 0 || moved;
 }
 
 uint32_t keyspace_evict(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {

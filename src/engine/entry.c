@@ -443,6 +443,7 @@ static bool fits_in_place(const struct entry *e, const struct hash *h, size_t le
 struct entry *entry_keep_hash(struct heap *heap, struct entry *e, struct hash *h) {
     struct hash *apart = entry_hash_apart(e);
     ASSERT(!apart || apart == h);
+    ASSERT(!hash_borrows(h) || h->packed == entry_in_place(e).ptr);
     size_t len = hash_is_packed(h) ? hash_packed(h).len : 0;
     /* Back into the entry with half of what may lie there only: it may grow again. */
     if (apart && (!len || len > ENTRY_INLINE_BYTES_MAX / 2)) {

@@ -34,6 +34,7 @@ struct evictor {
     int64_t room_bytes;        /* mem_thread_bytes when room was last made, ... */
     uint64_t room_max;         /* ... for this maxmemory */
     bool freed;                /* something, when room was last made */
+    bool barren;               /* then no partition had anything more */
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */

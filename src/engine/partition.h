@@ -151,7 +151,8 @@ bool part_move_key(struct key_place from, struct key_place to, int64_t now_ms);
 bool part_set_expire(struct partition *p, unsigned db, const struct key *key, int64_t expire_ms,
                      int64_t now_ms);
 /* A hash was made or changed, and has a field or more: `h`, which entry_hash gave for the key, or a
- * new one where the key is no hash. It is taken over. TTL and origin stay. Watchers are told. */
+ * new one where the key is no hash. It is taken over. TTL and origin stay, so part_peek has looked
+ * at the key before: what was dead is not there any more. Watchers are told. */
 void part_put_hash(struct partition *p, unsigned db, const struct key *key, struct hash *h);
 /* Gives a detached entry to be destroyed, in slices when it is large. Takes NULL. */
 void part_discard(struct partition *p, struct entry *e);

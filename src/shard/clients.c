@@ -44,8 +44,8 @@ struct session *session_create(struct shard *sh, int fd) {
 
 /* Those that are exempt do not count: others are not closed for them. */
 static void recount(struct session *s) {
-    size_t bytes = s->in.cap + resp_parser_bytes(&s->parser) + s->args_bytes +
-                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
+    size_t bytes = s->in.cap + resp_parser_bytes(&s->parser) + chain_own_bytes(&s->conn.out) +
+                   transaction_bytes(&s->client);
     bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
                   !client_has(&s->client, CLIENT_NO_EVICT);
     bytes = counts ? bytes : 0;
@@ -187,19 +187,16 @@ void session_count_dropped(struct session *s, size_t bytes) {
              1);
 }
 
-bool session_count_args(struct session *s, size_t args_bytes, size_t more_bytes) {
+bool session_may_have(struct session *s, size_t bytes) {
     struct shard *sh = s->shard;
     uint64_t limit = sh->env.settings->clients_bytes_max;
-    size_t bytes = args_bytes + more_bytes;
     bool is_exempt = client_has(&s->client, CLIENT_NO_EVICT);
-    if ((limit && bytes > limit && !is_exempt) || !keyspace_can_hold(sh->env.ks, bytes)) {
-        session_count_dropped(s, bytes);
-        session_end(s);
-        return false;
+    if ((!limit || bytes <= limit || is_exempt) && keyspace_can_hold(sh->env.ks, bytes)) {
+        return true;
     }
-    s->args_bytes = args_bytes;
-    session_count_held(s);
-    return s->state == SESSION_RUNNING;
+    session_count_dropped(s, bytes);
+    session_end(s);
+    return false;
 }
 
 /* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output

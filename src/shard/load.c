@@ -16,10 +16,7 @@
 
 #include "base/mem.h"
 
-enum {
-    ROW_PACKED_COLUMNS_MAX = 256,    /* a hash row with more, or longer than so many bytes, */
-    ROW_PACKED_BYTES_MAX = 64 << 10, /* is kept as hash-max-listpack-* say */
-};
+enum { ROW_PACKED_BYTES_MAX = 64 << 10 }; /* a longer hash row is kept as hash-max-listpack-* say */
 
 static bool load_has_key(const struct load *l, const struct key *key) {
     return slice_eq(l->key.bytes, key->bytes);
@@ -201,6 +198,8 @@ static int64_t fill_expire_ms(struct shard *sh, const struct mapping *m) {
     return sh->env.now_ms + m->ttl_ms - (int64_t)rng_below(&sh->env.rng, jitter_ms + 1);
 }
 
+STATIC_ASSERT((int)MAPPING_COLUMNS_MAX <= 256, "few enough to be searched in order");
+
 /* A hash row. It is never written to and has few fields, all different: packed whatever the lengths
  * of its columns, where a table would have an allocation for each. */
 static struct entry *entry_of_columns(struct shard *sh, const struct load *l, int64_t expire_ms) {
@@ -208,8 +207,7 @@ static struct entry *entry_of_columns(struct shard *sh, const struct load *l, in
     char room[ENTRY_INLINE_BYTES_MAX];
     struct hash h;
     hash_init(&h, room, sizeof room);
-    if (row->pairs_count <= ROW_PACKED_COLUMNS_MAX &&
-        hash_pairs_bytes(row->pairs, row->pairs_count) <= ROW_PACKED_BYTES_MAX) {
+    if (hash_pairs_bytes(row->pairs, row->pairs_count) <= ROW_PACKED_BYTES_MAX) {
         hash_append(&h, row->pairs, row->pairs_count);
     } else {
         for (uint32_t i = 0; i < row->pairs_count; i++) {

@@ -45,8 +45,8 @@ static void hash_keys(struct shard *sh, struct request *r) {
     struct cmd *c = &r->cmd;
     c->keys = r->keys_inline;
     c->keys_count = dispatch_keys(c, r->keys_inline, BATCH_KEYS_INLINE);
-    if (UNLIKELY(is_large(r)) && !session_count_args(r->s, r->args.cap * sizeof *r->args.v,
-                                                     c->keys_count * sizeof *c->keys)) {
+    if (UNLIKELY(is_large(r)) && !session_may_have(r->s, r->args.cap * sizeof *r->args.v +
+                                                             c->keys_count * sizeof *c->keys)) {
         c->keys_count = 0; /* it will not run */
     }
     if (c->keys_count > BATCH_KEYS_INLINE) {
@@ -384,7 +384,7 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
-    if (UNLIKELY(s->held_bytes || s->in.cap > HELD_BYTES_MIN ||
+    if (UNLIKELY(s->held_bytes || s->in.cap + resp_parser_bytes(&s->parser) > HELD_BYTES_MIN ||
                  s->conn.out.len_bytes > HELD_BYTES_MIN || client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);
     }
@@ -439,9 +439,6 @@ void pipeline_run(struct shard *sh) {
         /* Runs of one command are timed together. */
         if (i + 1 == count || b->requests[i + 1].cmd.spec != r->cmd.spec) {
             attribute_ticks(sh, &r->cmd, &since);
-        }
-        if (UNLIKELY(is_large(r))) {
-            r->s->args_bytes = 0;
         }
         release_large(r);
     }

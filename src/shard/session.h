@@ -82,7 +82,6 @@ struct session {
     bool room_expected;       /* it has been let in */
     size_t room_taken;        /* by its command, which runs */
     uint32_t room_turns, room_waits, room_asks; /* that it took so far */
-    size_t args_bytes;        /* of the arguments of its large request, which is in the batch */
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
@@ -211,10 +210,9 @@ void session_close(struct session *s);
 /* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
  * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
 void session_count_held(struct session *s);
-/* What its large request in the batch takes: `args_bytes` count as held by it, and `more_bytes` go
- * when it has run. False: that alone is more than clients may hold, or all of them hold too much,
- * and it was closed. */
-bool session_count_args(struct session *s, size_t args_bytes, size_t more_bytes) MUST_USE;
+/* What the arguments and keys of its large request take until it has run. False: that is more than
+ * clients may hold, and it is closed. */
+bool session_may_have(struct session *s, size_t bytes) MUST_USE;
 /* A request or reply of so many bytes was larger than clients may hold: says and counts that it is
  * closed. */
 void session_count_dropped(struct session *s, size_t bytes);

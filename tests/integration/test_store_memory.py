@@ -117,8 +117,10 @@ def many(db):
                "FROM seq_0_to_%d" % (LARGEST - 20, MANY - 1))
     else:
         db.sql("CREATE TABLE many (k INTEGER PRIMARY KEY, v BLOB)")
+        db.connection.execute("BEGIN")
         db.connection.executemany("INSERT INTO many VALUES (?, ?)",
                                   ((k, many_value(k)) for k in range(MANY)))
+        db.connection.execute("COMMIT")
     return db
 
 

@@ -129,12 +129,16 @@ static void test_make_room_drains(void **state) {
 
 enum { BUDGET = 24 * MB, TIMES_MAX = 100 * 1000 };
 
-static struct keyspace *limited_to(uint64_t budget, enum evict_policy policy) {
-    struct keyspace *ks = keyspace_create(1, 5, NULL);
+static struct keyspace *limited_shards(uint32_t shards, uint64_t budget, enum evict_policy policy) {
+    struct keyspace *ks = keyspace_create(shards, 5, NULL);
     struct keyspace_params params = {.policy = policy,
                                      .maxmemory_bytes = budget + (uint64_t)mem_used_bytes()};
     keyspace_set_params(ks, &params);
     return ks;
+}
+
+static struct keyspace *limited_to(uint64_t budget, enum evict_policy policy) {
+    return limited_shards(1, budget, policy);
 }
 
 /* Never measured: overhead_bytes is as the test says. */
@@ -274,14 +278,22 @@ static void test_others_partitions_are_taken(void **state) {
 
 /* Where nothing may be evicted, refusing commands is what holds resident memory. */
 static void test_refused_for_resident_memory(void **state) {
-    static const enum evict_policy barren[] = {EVICT_NONE, EVICT_VOLATILE_TTL};
+    static const struct {
+        enum evict_policy policy;
+        uint32_t shards, budget; /* of 16 shards, with more partitions than a turn frees entries */
+    } cases[] = {
+        {EVICT_NONE, 1, BUDGET}, {EVICT_VOLATILE_TTL, 1, BUDGET}, {EVICT_NONE, 16, 48 * MB}};
     mem_thread_register();
-    for (unsigned i = 0; i < 2; i++) {
-        struct keyspace *ks = limited(barren[i]);
-        fill(ks, 0, BUDGET / 200, 100);
+    for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct keyspace *ks = limited_shards(cases[i].shards, cases[i].budget, cases[i].policy);
+        ks->evictors[0].measure_at_bytes = UINT64_MAX;
+        unsigned n = cases[i].budget / 200;
+        fill(ks, 0, n, 100);
         ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
-        unsigned n = BUDGET;
-        while (keyspace_make_room(ks, NULL, 0, 1, 1) && n < BUDGET + BUDGET / 50) {
+        for (unsigned more = cases[i].budget / 100; more; more--) {
+            if (!keyspace_make_room(ks, NULL, 0, 1, 1)) {
+                break;
+            }
             set_bytes(ks, 0, n++, 100);
         }
         assert_false(keyspace_make_room(ks, NULL, 0, 1, 1));

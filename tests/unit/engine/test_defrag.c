@@ -10,7 +10,7 @@
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/defrag.h"
-#include "engine/keyspace.h"
+#include "keys.h"
 
 static const struct entry_origin no_origin = {0, 0};
 static const struct hash_limits limits = {16, 64};
@@ -18,7 +18,7 @@ static const struct hash_limits limits = {16, 64};
 enum { FIELDS_LARGE = 700, FIELDS_PACKED_LONG = 3, BLOB_BYTES = 10000, STEPS_MAX = 100000 };
 
 struct text {
-    char bytes[32];
+    char bytes[KEY_TEXT_CHARS];
     struct slice slice;
 };
 
@@ -150,21 +150,9 @@ static int teardown(void **state) {
     return 0;
 }
 
-/* The keys are all of partition 0. */
-static struct key key_of(const struct fixture *f, struct text *t, unsigned n) {
-    struct key key;
-    for (unsigned i = 0;; i++) {
-        int len = snprintf(t->bytes, sizeof t->bytes, "key:%u.%u", n, i);
-        key = keyspace_key(f->ks, slice_of(t->bytes, (size_t)len));
-        if (keyspace_partition(f->ks, key.hash) == f->p) {
-            return key;
-        }
-    }
-}
-
 static void put_hash(struct fixture *f, unsigned db, unsigned n, unsigned fields) {
     struct text t;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     struct hash h = hash_of(n, fields);
     if (fields == FIELDS_PACKED_LONG) {
         static const char filler[BLOB_BYTES];
@@ -176,7 +164,7 @@ static void put_hash(struct fixture *f, unsigned db, unsigned n, unsigned fields
 
 static void check_hash(struct fixture *f, unsigned db, unsigned n, unsigned fields) {
     struct text t;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     const struct entry *e = part_peek(f->p, db, &key, 10);
     assert_non_null(e);
     struct hash view;
@@ -209,7 +197,7 @@ static void test_round(void **state) {
     struct text t;
     for (unsigned n = 0; n < HASHES; n++) {
         put_hash(f, n % 2 ? 0 : 3, n, fields_of(n));
-        struct key key = key_of(f, &t, 1000 + n);
+        struct key key = key_in(f->p, t.bytes, 1000 + n);
         part_set_string(f->p, 0, &key, SLICE("in place"), EXPIRE_NEVER);
     }
     begin(f);
@@ -250,7 +238,7 @@ static void test_changes_between_steps(void **state) {
         }
         part_defrag(f->p, 1 + (uint32_t)rng_below(&rng, 30));
         unsigned n = (unsigned)rng_below(&rng, HASHES);
-        struct key key = key_of(f, &t, n);
+        struct key key = key_in(f->p, t.bytes, n);
         if (rng_below(&rng, 2)) {
             assert_int_equal(part_delete(f->p, 0, &key, 10), there[n]);
             there[n] = false;

@@ -9,7 +9,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "engine/keyspace.h"
+#include "keys.h"
 
 static const struct entry_origin no_origin = {0, 0}, some_origin = {7, 9};
 /* Redis's; and some that keep packed what does not fit in place. */
@@ -118,11 +118,9 @@ static void test_many_pairs(void **state) {
     for (unsigned n = 0; n < 600; n++) {
         uint16_t field = (uint16_t)n;
         assert_true(hash_set(&h, slice_of(&field, sizeof field), SLICE("v"), &wide));
-        struct entry *e = entry_create_hash(NULL, SLICE("k"), &(struct hash){0}, 5, no_origin);
         struct hash copy = {0};
         hash_copy(&copy, &h);
-        entry_destroy(NULL, e);
-        e = entry_create_hash(NULL, SLICE("k"), &copy, 5, no_origin);
+        struct entry *e = entry_create_hash(NULL, SLICE("k"), &copy, 5, no_origin);
         assert_null(entry_hash_apart(e));
         assert_int_equal(hash_count(entry_hash(e, &view)), n + 1);
         entry_destroy(NULL, e);
@@ -196,20 +194,8 @@ static int teardown(void **state) {
 }
 
 struct text {
-    char bytes[32];
+    char bytes[KEY_TEXT_CHARS];
 };
-
-/* The keys are all of partition 0. */
-static struct key key_of(const struct fixture *f, struct text *t, unsigned n) {
-    struct key key;
-    for (unsigned i = 0;; i++) {
-        int len = snprintf(t->bytes, sizeof t->bytes, "key:%u.%u", n, i);
-        key = keyspace_key(f->ks, slice_of(t->bytes, (size_t)len));
-        if (keyspace_partition(f->ks, key.hash) == f->p) {
-            return key;
-        }
-    }
-}
 
 static struct slice field_of(struct text *t, unsigned n) {
     int len = snprintf(t->bytes, sizeof t->bytes, "field %u", n);
@@ -218,7 +204,7 @@ static struct slice field_of(struct text *t, unsigned n) {
 
 static void check(struct fixture *f, unsigned n, const struct model *m) {
     struct text t;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     const struct entry *e = part_peek(f->p, 0, &key, 10);
     assert_int_equal(e != NULL, m->there);
     if (!e) {
@@ -249,7 +235,7 @@ static void check(struct fixture *f, unsigned n, const struct model *m) {
 static void set_field(struct fixture *f, unsigned n, struct model *m, unsigned field, size_t len,
                       const struct hash_limits *limits) {
     struct text t;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     const struct entry *e = part_peek(f->p, 0, &key, 10);
     char room[200];
     struct hash view;
@@ -270,7 +256,7 @@ static void set_field(struct fixture *f, unsigned n, struct model *m, unsigned f
 
 static void delete_field(struct fixture *f, unsigned n, struct model *m, unsigned field) {
     struct text t, name;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     const struct entry *e = part_peek(f->p, 0, &key, 10);
     struct hash view;
     if (!e) {
@@ -290,7 +276,7 @@ static void delete_field(struct fixture *f, unsigned n, struct model *m, unsigne
 
 static const struct entry *peek(struct fixture *f, unsigned n) {
     struct text t;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     return part_peek(f->p, 0, &key, 10);
 }
 
@@ -309,7 +295,7 @@ static void test_transitions(void **state) {
     assert_int_equal(form_of(f, 1), ENTRY_VLEN_1); /* as long as it was */
     set_field(f, 1, &m, 1, 100, &wide);
     assert_int_equal(form_of(f, 1), ENTRY_RAW);
-    struct key key = key_of(f, &t, 1);
+    struct key key = key_in(f->p, t.bytes, 1);
     assert_true(part_set_expire(f->p, 0, &key, 5000, 10)); /* moves the raw entry */
     m.expire_ms = 5000;
     assert_int_equal(form_of(f, 1), ENTRY_RAW);
@@ -362,9 +348,9 @@ static void test_exact_changes(void **state) {
             m.lengths[0] = (int)first;
             check(f, 2, &m);
             struct text t;
-            struct key key = key_of(f, &t, 1);
+            struct key key = key_in(f->p, t.bytes, 1);
             part_delete(f->p, 0, &key, 10);
-            key = key_of(f, &t, 2);
+            key = key_in(f->p, t.bytes, 2);
             part_delete(f->p, 0, &key, 10);
             assert_int_equal(f->p->heap.live_bytes, 0);
         }
@@ -375,7 +361,7 @@ static void test_exact_changes(void **state) {
 static void test_put_over(void **state) {
     struct fixture *f = *state;
     struct text t;
-    struct key key = key_of(f, &t, 1);
+    struct key key = key_in(f->p, t.bytes, 1);
     struct model m = {0};
     part_put(f->p, 0, &key, entry_create_absent(&f->p->heap, key.bytes, 1000, some_origin));
     set_field(f, 1, &m, 3, 20, &usual);
@@ -391,7 +377,7 @@ static void test_put_over(void **state) {
 
 static void replace_with_row(struct fixture *f, unsigned n, struct model *m) {
     struct text t, name;
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     char room[ENTRY_INLINE_BYTES_MAX];
     struct hash h;
     hash_init(&h, room, sizeof room);
@@ -409,9 +395,9 @@ static void replace_with_row(struct fixture *f, unsigned n, struct model *m) {
 static void change_whole(struct fixture *f, unsigned n, struct model *models, unsigned keys) {
     struct text t, other;
     struct model *m = &models[n];
-    struct key key = key_of(f, &t, n);
+    struct key key = key_in(f->p, t.bytes, n);
     unsigned to = (unsigned)rng_below(&f->rng, keys);
-    struct key to_key = key_of(f, &other, to);
+    struct key to_key = key_in(f->p, other.bytes, to);
     const struct entry *e = part_peek(f->p, 0, &key, 10);
     switch (rng_below(&f->rng, 6)) {
     case 0:

@@ -8,7 +8,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
-#include "engine/keyspace.h"
+#include "keys.h"
 
 static const struct entry_origin no_origin = {0, 0}, some_origin = {3, 4};
 
@@ -57,18 +57,13 @@ static int teardown(void **state) {
 
 /* A key of partition 0. */
 struct text {
-    char bytes[32];
+    char bytes[KEY_TEXT_CHARS];
     struct key key;
 };
 
 static struct key *key_of(struct text *t, unsigned n) {
-    for (unsigned i = 0;; i++) {
-        int len = snprintf(t->bytes, sizeof t->bytes, "key:%u.%u", n, i);
-        t->key = keyspace_key(fix.ks, slice_of(t->bytes, (size_t)len));
-        if (keyspace_partition(fix.ks, t->key.hash) == fix.p) {
-            return &t->key;
-        }
-    }
+    t->key = key_in(fix.p, t->bytes, n);
+    return &t->key;
 }
 
 static void assert_string(const struct entry *e, const char *text) {
