@@ -360,6 +360,29 @@ static void many_chunks_leave_in_order(void **state) {
     env_destroy(env);
 }
 
+static void few_buffers(void **state) {
+    enum { COUNT = 60, BUFFERS = 8, ROUNDS = 20 };
+    struct env *env = env_create_with(*(enum net_backend *)*state, NULL, 0, BUFFERS);
+    struct client *clients[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        clients[i] = client_open(env, false, i);
+        peer_send(clients[i], 10);
+    }
+    env->hold_buffers = true;
+    RUN_UNTIL(env, env->held_count == BUFFERS);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        env_round(env, 0);
+        assert_int_equal(env->held_count, BUFFERS);
+    }
+    env_release_held(env);
+    env->hold_buffers = false;
+    for (unsigned i = 0; i < COUNT; i++) {
+        RUN_UNTIL(env, clients[i]->received == 10);
+        client_free(env, clients[i]);
+    }
+    env_destroy(env);
+}
+
 static void buffers_run_out_and_come_back(void **state) {
     enum { COUNT = 300 };
     struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
@@ -499,6 +522,7 @@ int main(void) {
         BOTH(many_connections),
         BOTH(close_during_a_send),
         BOTH(many_chunks_leave_in_order),
+        BOTH(few_buffers),
         BOTH(buffers_run_out_and_come_back),
         BOTH(churn),
     };
