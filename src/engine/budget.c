@@ -70,7 +70,7 @@ enum {
     COMPACT_GROWN_BYTES = 8 * 1024, /* in most haste: a block more for each of these, up to ... */
     COMPACT_STEPS_MAX = 32,
     COMPACT_TRIES = 4, /* partitions looked at */
-    COMING_SHARE = 256, /* of what rows on their way took lately, forgotten with each measurement */
+    COMING_SHARE = 64, /* of what rows on their way took lately, forgotten with each measurement */
 };
 
 static uint64_t load(const _Atomic uint64_t *value) {
