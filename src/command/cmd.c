@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "base/num.h"
 #include "command/dispatch.h"
 #include "command/errors.h"
@@ -33,7 +34,7 @@ bool cmd_has_room(struct cmd *c, size_t bytes) {
     if (LIKELY(bytes <= growth_bytes_max) || bytes <= c->room_bytes || growth_bytes_max == 0) {
         return true;
     }
-    c->room_bytes = bytes;
+    c->room_bytes = mem_good_size(bytes);
     c->outcome = CMD_ROOM;
     return false;
 }

@@ -289,7 +289,7 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
         if (c->room_bytes || !keyspace_is_freeing(c->env->ks, c->env->shard)) {
             return reject(c, ERR_OOM);
         }
-        c->room_bytes = growth_of(c); /* eviction has not kept up: it waits for it */
+        c->room_bytes = mem_good_size(growth_of(c)); /* eviction has not kept up: it waits for it */
         c->outcome = CMD_ROOM;
         return DISPATCH_REPLIED;
     }
@@ -421,16 +421,14 @@ static void make_room_within_exec(struct cmd *c) {
         env->over_limit = true;
         return;
     }
-    bool expected = keyspace_expect(ks, c->room_bytes);
+    keyspace_expect_now(ks, c->room_bytes);
     uint32_t turns = 0;
     enum keyspace_room room;
     do {
         room = keyspace_room_turn(ks, c->held, env->shard, env->now_ms);
     } while (room == KEYSPACE_ROOM_COMING && ++turns < EXEC_ROOM_TURNS_MAX);
     env->over_limit = room == KEYSPACE_ROOM_NONE;
-    if (expected) {
-        keyspace_expect_no_more(ks, c->room_bytes);
-    }
+    keyspace_expect_no_more(ks, c->room_bytes);
 }
 
 /* Runs until it is done: there are no others' turns within EXEC. */

@@ -54,6 +54,7 @@ enum {
     EVICT_GROWN_BYTES = 64, /* the least that an entry frees, about */
     EVICT_MAX = 16 * 1024,
     EXPECTED_SHARE = 4,  /* of maxmemory, that several may expect together */
+    ADMITTED_SHARE = 64, /* of maxmemory: who wants more than several may is not held up for less */
     EXPECTED_TURNS = 16, /* a part of what is expected counts as added each time */
     EVICT_STEP = 256,
     LOOK_EVERY = 4, /* entries freed between two looks at the counters of all threads, or ... */
@@ -184,7 +185,7 @@ bool keyspace_is_full(const struct keyspace *ks) {
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
     uint64_t max = load(&ks->maxmemory_bytes), admitted = load(&ks->admitted_bytes);
     do {
-        if (max && admitted && admitted + bytes > max / EXPECTED_SHARE) {
+        if (max && admitted > max / ADMITTED_SHARE && admitted + bytes > max / EXPECTED_SHARE) {
             return false;
         }
     } while (!atomic_compare_exchange_weak_explicit(&ks->admitted_bytes, &admitted,
@@ -192,6 +193,19 @@ bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
                                                     memory_order_relaxed));
     atomic_fetch_add_explicit(&ks->expected_bytes, bytes, memory_order_relaxed);
     return true;
+}
+
+void keyspace_expect_now(struct keyspace *ks, uint64_t bytes) {
+    keyspace_stays(ks, bytes);
+    atomic_fetch_add_explicit(&ks->expected_bytes, bytes, memory_order_relaxed);
+}
+
+void keyspace_stays(struct keyspace *ks, uint64_t bytes) {
+    atomic_fetch_add_explicit(&ks->admitted_bytes, bytes, memory_order_relaxed);
+}
+
+bool keyspace_is_expecting(const struct keyspace *ks) {
+    return load(&ks->expected_bytes) != 0;
 }
 
 static void take_off(_Atomic uint64_t *sum, uint64_t bytes) {

@@ -50,7 +50,7 @@ struct keyspace {
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
     _Atomic uint64_t leaving_bytes;  /* of clients that are being closed: nothing goes for them */
     _Atomic uint64_t expected_bytes; /* keyspace_expect, until it comes ... */
-    _Atomic uint64_t admitted_bytes; /* ... and until it has come */
+    _Atomic uint64_t admitted_bytes; /* ... and until it has come, and gone where that is soon */
     _Atomic uint64_t coming_bytes;   /* keyspace_rows_come: in used memory, or about to be ... */
     _Atomic uint64_t coming_most;    /* ... and the most of it lately */
     uint32_t measures;               /* above the limit, so far */
@@ -168,9 +168,15 @@ void keyspace_rows_come(struct keyspace *ks, int64_t bytes);
  * room for it. False: others were let in with so much that it would be too much together; ask again
  * when they are done. Any thread. */
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
+/* The same for those that can't wait for others. */
+void keyspace_expect_now(struct keyspace *ks, uint64_t bytes);
 /* It is being used from now on; and then: it has come. */
 void keyspace_comes(struct keyspace *ks, uint64_t bytes);
 void keyspace_came(struct keyspace *ks, uint64_t bytes);
+bool keyspace_is_expecting(const struct keyspace *ks);
+/* So much of what came is going to be given back soon, others are to wait for that: until
+ * keyspace_came once more. */
+void keyspace_stays(struct keyspace *ks, uint64_t bytes);
 /* It is not wanted any more: in place of both. */
 void keyspace_expect_no_more(struct keyspace *ks, uint64_t bytes);
 /* So many bytes at once fit if enough is evicted. */

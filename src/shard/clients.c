@@ -22,6 +22,8 @@ struct session *session_create(struct shard *sh, int fd) {
     s->parser.grows = room_for_args;
     s->state = SESSION_RUNNING;
     list_init(&s->queue);
+    list_init(&s->room_node);
+    list_init(&s->unsent_node);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
     if (!sh->env.settings->requirepass[0]) {
@@ -99,6 +101,7 @@ void session_close(struct session *s) {
         return;
     }
     park_forget(s);
+    room_let_go(s);
     s->state = SESSION_CLOSED;
     recount(s);
     hmap_remove(&sh->sessions_by_id, &s->by_id);

@@ -119,6 +119,12 @@ static void handle_message(struct shard *sh, struct message *m) {
         }
         load_unref(m->ptr);
         break;
+    case MESSAGE_ROOM:
+        s = session_find(sh, m->session_id);
+        if (s) {
+            park_room_made(s);
+        }
+        break;
     case MESSAGE_SETTINGS:
         apply_settings(sh, m->ptr);
         break;
@@ -278,6 +284,7 @@ static void run_loop(struct shard *sh) {
         if (sh->evicting) {
             maintain_evict(sh);
         }
+        room_look(sh);
         load_submit(sh);
         release_retired(sh);
         stat_add(&sh->stats.loops, 1);
@@ -404,6 +411,7 @@ static struct shard *shard_create(struct shard_group *g, uint32_t index) {
     list_init(&sh->sessions);
     list_init(&sh->runnable);
     list_init(&sh->paused);
+    list_init(&sh->unsent);
     sh->loads_tail = &sh->loads_head;
     sh->stats.per_command =
         mem_zalloc(command_table_count(g->params.commands) * sizeof *sh->stats.per_command);
@@ -430,6 +438,8 @@ struct shard_group *shards_create(const struct shards_params *params) {
     g->ticks_per_us = clock_ticks_per_us();
     pthread_mutex_init(&g->start_mutex, NULL);
     pthread_cond_init(&g->start_cond, NULL);
+    pthread_mutex_init(&g->room_mutex, NULL);
+    list_init(&g->room_queue);
     for (uint32_t i = 0; i < params->count; i++) {
         g->shards[i] = shard_create(g, i);
     }
@@ -504,6 +514,8 @@ void shards_destroy(struct shard_group *g) {
     for (uint32_t i = 0; i < g->params.count; i++) {
         drop_messages(g->shards[i]);
     }
+    ASSERT(atomic_load(&g->params.ks->admitted_bytes) == 0); /* who was let in has left */
+    ASSERT(atomic_load(&g->params.ks->expected_bytes) == 0);
     for (uint32_t i = 0; i < g->params.count; i++) {
         struct shard *sh = g->shards[i];
         drop_messages(sh); /* what completing the others' loads sent here */
@@ -517,6 +529,7 @@ void shards_destroy(struct shard_group *g) {
     }
     pthread_mutex_destroy(&g->start_mutex);
     pthread_cond_destroy(&g->start_cond);
+    pthread_mutex_destroy(&g->room_mutex);
     mem_free(g);
 }
 

@@ -10,6 +10,7 @@ enum message_type {
     MESSAGE_ADOPT,    /* fd: a connection accepted elsewhere is this shard's */
     MESSAGE_LOADED,   /* load: its request came back from the store */
     MESSAGE_RESUME,   /* load, session_id: a load started elsewhere is done */
+    MESSAGE_ROOM,     /* session_id: it has been let in to take its room */
     MESSAGE_SETTINGS, /* settings: a new snapshot, with its reference */
     MESSAGE_KILL,     /* session_id: close that client */
     MESSAGE_UNPAUSE,  /* look at paused clients again */

@@ -11,7 +11,7 @@
  * that wait for them, within a share of maxmemory: beyond it a session that waits for more fails.
  * The row that a command waits for last is never refused.
  *
- * 1. A session is on at most one queue (runnable, paused), told by its state.
+ * 1. A session is on at most one queue (runnable, paused, the group's for room), told by its state.
  * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by
  *    id, its row by the load's address. */
 #include "shard/session.h"
@@ -22,6 +22,7 @@
 
 static void on_row_timeout(struct timer *t, void *arg);
 static void on_sleep_over(struct timer *t, void *arg);
+static void on_room_timeout(struct timer *t, void *arg);
 
 static void set_parked(struct session *s, enum session_state state) {
     ASSERT(s->state == SESSION_RUNNING);
@@ -260,6 +261,25 @@ void park_on_timer(struct session *s, int64_t wake_us) {
 void park_for_turn(struct session *s) {
     set_parked(s, SESSION_WAITS_TURN);
     list_push_back(&s->shard->runnable, &s->queue);
+}
+
+static void on_room_timeout(struct timer *t, void *arg) {
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+    (void)arg;
+    room_let_in(s);
+    park_wake(s);
+}
+
+void park_for_room(struct session *s) {
+    set_parked(s, SESSION_WAITS_ROOM);
+    s->timer.fire = on_room_timeout;
+    timers_set(&s->shard->timers, &s->timer, s->shard->env.now_us + ROOM_WAIT_US_MAX);
+}
+
+void park_room_made(struct session *s) {
+    if (s->state == SESSION_WAITS_ROOM && room_is_let_in(s)) {
+        park_wake(s);
+    }
 }
 
 void park_for_pause(struct session *s) {

@@ -227,6 +227,7 @@ static void finish(struct session *s, struct request *r) {
         }
     }
     if (UNLIKELY(s->conn.out.len_bytes > OUTPUT_PAUSE_BYTES)) {
+        room_hold(s);
         session_check_output(s);
     }
 }
@@ -285,7 +286,11 @@ static void execute(struct shard *sh, struct request *r) {
         park_on_timer(s, c->wake_us);
         break;
     case CMD_AGAIN:
-        park_for_turn(s);
+        if (UNLIKELY(s->room_waits)) {
+            park_for_room(s);
+        } else {
+            park_for_turn(s);
+        }
         break;
     }
 }

@@ -3,8 +3,10 @@
  * make room for it and nobody else takes it. Until it is there other clients have their turns.
  *
  *     execute: CMD_ROOM -> room_ask -> room_take --yes--> it runs again, with c->room_bytes
- *                                        ^ no
- *                                        +-- park_for_turn: the next round
+ *                                        ^ no               |
+ *            park_for_room: until others have gone,         +-> room_taken -> room_hold:
+ *            then park_for_turn: the next round                 shard->unsent, until room_look
+ *                                                               finds that it has been sent
  *
  * What is received of a large request can't wait, nor can the arrays of its arguments and keys:
  * room_now.
@@ -12,21 +14,31 @@
  * 1. A session asks for the command that it executes next, and for nothing else.
  * 2. Where no room can be made commands that grow are refused and the others run all the same.
  *    Nothing is evicted for what could never fit.
- * 3. Sessions are let in one after the other, or their keys would go for each other's replies.
+ * 3. Sessions are let in one after the other, in the order they came, or as many as take a share of
+ *    maxmemory together: or their keys would go for each other's replies. A reply counts until it
+ *    is sent, but a client that does not read, or reads slowly, holds up nobody: then it is memory
+ *    in use like any other.
+ * 4. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
+ *    Every shard looks at it at the end of each round, those that gave something back among them;
+ *    what a look misses the next finds, CRON_PERIOD_US later at most.
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
- * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. room_now: a turn for each
- * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
+ * before a batch; ROOM_ASKS_MAX times that it may turn out to need more; ROOM_WAIT_US_MAX until it
+ * is let in. Others wait for a reply for UNSENT_US_MAX, and for UNSENT_STILL_US while nothing of it
+ * is taken (both are looked at each CRON_PERIOD_US). room_now: a turn for each ROOM_NOW_BYTES,
+ * ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
 #include "shard/session.h"
-
-#include "base/mem.h"
 
 enum {
     ROOM_TURNS_MAX = 256,
-    ROOM_WAITS_MAX = 1 << 20,
     ROOM_ASKS_MAX = 8,
     ROOM_NOW_BYTES = 128 * 1024,
     ROOM_NOW_TURNS_MAX = 128,
+    UNSENT_BYTES_MIN = 64 * 1024, /* others don't wait for less */
+    UNSENT_STILL_US = 250 * 1000,
+    UNSENT_US_MAX = 1000 * 1000,
+    UNSENT_LOOKS_MAX = 64, /* sessions a round */
+    LET_IN_MAX = 64,       /* the same */
 };
 
 void room_now(struct shard *sh, size_t bytes) {
@@ -34,13 +46,16 @@ void room_now(struct shard *sh, size_t bytes) {
     if (!sh->env.settings->keyspace.maxmemory_bytes) {
         return;
     }
-    bool expected = keyspace_can_hold(ks, bytes) && keyspace_expect(ks, bytes);
+    bool fits = keyspace_can_hold(ks, bytes);
+    if (fits) {
+        keyspace_expect_now(ks, bytes);
+    }
     size_t turns = 1 + MIN(bytes / ROOM_NOW_BYTES, (size_t)ROOM_NOW_TURNS_MAX);
     enum keyspace_room room;
     do {
         room = keyspace_room_turn(ks, NULL, sh->index, sh->env.now_ms);
     } while (room == KEYSPACE_ROOM_COMING && --turns);
-    if (expected) {
+    if (fits) {
         keyspace_expect_no_more(ks, bytes);
     }
 }
@@ -49,33 +64,88 @@ void room_for_args(struct resp_parser *p, size_t bytes) {
     room_now(CONTAINER_OF(p, struct session, parser)->shard, bytes);
 }
 
+/* --- the queue --- */
+
+static void leave_queue(struct shard_group *g, struct session *s) {
+    list_remove(&s->room_node);
+    atomic_fetch_sub(&g->room_waiting, 1);
+}
+
+/* True once it is let in; until then it stands in the queue. */
+static bool is_its_turn(struct session *s) {
+    struct shard_group *g = s->shard->group;
+    pthread_mutex_lock(&g->room_mutex);
+    if (!s->room_expected && list_empty(&s->room_node)) {
+        s->room_expected =
+            list_empty(&g->room_queue) && keyspace_expect(s->shard->env.ks, s->room_bytes);
+        if (!s->room_expected) {
+            atomic_fetch_add(&g->room_waiting, 1);
+            list_push_back(&g->room_queue, &s->room_node);
+        }
+    }
+    s->room_waits = !s->room_expected;
+    pthread_mutex_unlock(&g->room_mutex);
+    return !s->room_waits;
+}
+
+bool room_is_let_in(struct session *s) {
+    struct shard_group *g = s->shard->group;
+    pthread_mutex_lock(&g->room_mutex);
+    bool is = s->room_expected;
+    pthread_mutex_unlock(&g->room_mutex);
+    return is;
+}
+
+void room_let_in(struct session *s) {
+    struct shard_group *g = s->shard->group;
+    pthread_mutex_lock(&g->room_mutex);
+    if (!list_empty(&s->room_node)) {
+        keyspace_expect_now(s->shard->env.ks, s->room_bytes);
+        s->room_expected = true;
+        leave_queue(g, s);
+    }
+    pthread_mutex_unlock(&g->room_mutex);
+}
+
+/* Those at the head, whosever they are. */
+static void let_in(struct shard_group *g) {
+    pthread_mutex_lock(&g->room_mutex);
+    for (uint32_t i = 0; i < LET_IN_MAX && !list_empty(&g->room_queue); i++) {
+        struct session *s = CONTAINER_OF(g->room_queue.next, struct session, room_node);
+        if (!keyspace_expect(g->params.ks, s->room_bytes)) {
+            break;
+        }
+        s->room_expected = true;
+        leave_queue(g, s);
+        mailbox_send(&s->shard->mailbox, MESSAGE_ROOM, -1, s->client.id, NULL);
+    }
+    pthread_mutex_unlock(&g->room_mutex);
+}
+
+/* --- a command --- */
+
 void room_forget(struct session *s) {
+    struct shard_group *g = s->shard->group;
+    if (s->room_bytes == 0) {
+        return;
+    }
+    pthread_mutex_lock(&g->room_mutex);
+    if (!list_empty(&s->room_node)) {
+        leave_queue(g, s);
+    }
+    pthread_mutex_unlock(&g->room_mutex);
     if (s->room_expected) {
         keyspace_expect_no_more(s->shard->env.ks, s->room_bytes);
     }
-    s->room_expected = false;
+    s->room_expected = s->room_waits = false;
     s->room_bytes = 0;
-}
-
-void room_taken(struct session *s) {
-    keyspace_came(s->shard->env.ks, s->room_taken);
-    s->room_taken = 0;
 }
 
 void room_ask(struct session *s, size_t bytes) {
     room_forget(s);
-    s->room_bytes = mem_good_size(bytes);
-    s->room_turns = s->room_waits = 0;
+    s->room_bytes = bytes;
+    s->room_turns = 0;
     s->room_asks++;
-}
-
-/* One after the other, but for small ones: what they want together might be all there is. */
-static bool is_its_turn(struct session *s) {
-    if (!s->room_expected && ++s->room_waits < ROOM_WAITS_MAX) {
-        s->room_expected = keyspace_expect(s->shard->env.ks, s->room_bytes);
-        return s->room_expected;
-    }
-    return true;
 }
 
 bool room_take(struct session *s, struct cmd *c) {
@@ -100,4 +170,83 @@ bool room_take(struct session *s, struct cmd *c) {
     s->room_expected = false;
     s->room_bytes = 0;
     return true;
+}
+
+void room_taken(struct session *s) {
+    room_hold(s);
+    keyspace_came(s->shard->env.ks, s->room_taken);
+    s->room_taken = 0;
+}
+
+/* --- replies until they are sent --- */
+
+static void set_unsent(struct session *s, size_t bytes) {
+    struct shard *sh = s->shard;
+    bytes = bytes < UNSENT_BYTES_MIN ? 0 : bytes;
+    if (bytes > s->unsent_bytes) {
+        keyspace_stays(sh->env.ks, bytes - s->unsent_bytes);
+    } else if (bytes < s->unsent_bytes) {
+        keyspace_came(sh->env.ks, s->unsent_bytes - bytes);
+    }
+    bool was = s->unsent_bytes > 0;
+    s->unsent_bytes = bytes;
+    if (!was && bytes) {
+        list_push_back(&sh->unsent, &s->unsent_node);
+        sh->unsent_count++;
+    } else if (was && !bytes) {
+        list_remove(&s->unsent_node);
+        sh->unsent_count--;
+    }
+}
+
+/* Of its output, that is not known to lie there unread. */
+static size_t fresh_bytes(struct session *s) {
+    size_t own = chain_own_bytes(&s->conn.out);
+    s->unread_bytes = MIN(s->unread_bytes, own);
+    return own - s->unread_bytes;
+}
+
+void room_hold(struct session *s) {
+    struct shard *sh = s->shard;
+    if (s->state == SESSION_CLOSED || !sh->env.settings->keyspace.maxmemory_bytes) {
+        return;
+    }
+    size_t bytes = fresh_bytes(s);
+    if (bytes > s->unsent_bytes) {
+        s->unsent_since_us = s->unsent_moved_us = sh->env.now_us;
+        set_unsent(s, bytes);
+    }
+}
+
+void room_let_go(struct session *s) {
+    set_unsent(s, 0);
+}
+
+static void look(struct session *s) {
+    int64_t now_us = s->shard->env.now_us;
+    uint64_t total = stat_get(&s->client.total_out) - s->conn.out.len_bytes;
+    if (total != s->unsent_total) {
+        s->unsent_total = total;
+        s->unsent_moved_us = now_us;
+    }
+    if (now_us - s->unsent_moved_us >= UNSENT_STILL_US ||
+        now_us - s->unsent_since_us >= UNSENT_US_MAX) {
+        s->unread_bytes = chain_own_bytes(&s->conn.out);
+    }
+    set_unsent(s, MIN(s->unsent_bytes, fresh_bytes(s)));
+}
+
+void room_look(struct shard *sh) {
+    if (UNLIKELY(keyspace_is_expecting(sh->env.ks))) {
+        chunk_pool_free(&sh->chunks); /* rather than keys */
+    }
+    for (uint32_t i = MIN(sh->unsent_count, (uint32_t)UNSENT_LOOKS_MAX); i > 0; i--) {
+        struct session *s = CONTAINER_OF(sh->unsent.next, struct session, unsent_node);
+        list_remove(&s->unsent_node);
+        list_push_back(&sh->unsent, &s->unsent_node);
+        look(s);
+    }
+    if (UNLIKELY(atomic_load_explicit(&sh->group->room_waiting, memory_order_relaxed) != 0)) {
+        let_in(sh->group);
+    }
 }

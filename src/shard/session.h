@@ -39,12 +39,14 @@ enum {
 };
 
 #define CRON_PERIOD_US (100 * 1000)
+#define ROOM_WAIT_US_MAX (10 * 1000 * 1000) /* then it is let in whatever others have */
 
 enum session_state {
     SESSION_RUNNING,
     SESSION_WAITS_ROWS,   /* for the rows its command needs */
     SESSION_WAITS_TIMER,  /* CMD_SLEEP */
     SESSION_WAITS_TURN,   /* CMD_AGAIN, or resumed: on shard->runnable */
+    SESSION_WAITS_ROOM,   /* for those that were let in before it: in group->room_queue */
     SESSION_WAITS_OUTPUT, /* its peer does not read */
     SESSION_WAITS_PAUSE,  /* CLIENT PAUSE: on shard->paused */
     SESSION_ENDING,       /* replies are being flushed, then it is closed */
@@ -79,9 +81,17 @@ struct session {
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
     size_t room_bytes;        /* that its command asked for, expected of the keyspace */
+    struct list room_node;    /* in group->room_queue; it and room_expected under its mutex */
     bool room_expected;       /* it has been let in */
+    bool room_waits;          /* it has not */
+    uint32_t room_turns, room_asks; /* that it took so far */
     size_t room_taken;        /* by its command, which runs */
-    uint32_t room_turns, room_waits, room_asks; /* that it took so far */
+    struct list unsent_node;  /* in shard->unsent */
+    size_t unsent_bytes;      /* of its output: others wait until they are sent, ... */
+    size_t unread_bytes;      /* ... not for these: it did not read them */
+    uint64_t unsent_total;    /* sent on the connection so far, ... */
+    int64_t unsent_moved_us;  /* ... and when that last changed */
+    int64_t unsent_since_us;
     size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
@@ -157,6 +167,8 @@ struct shard {
     struct list sessions;
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
+    struct list unsent;        /* sessions with output that others wait for */
+    uint32_t unsent_count;
     struct store_request *loads_head, **loads_tail; /* to be handed to the store after the batch */
     uint64_t released_bytes;   /* of rows done with, that the store is to be told of */
     const struct settings **retired; /* replaced during this batch, released after it */
@@ -185,6 +197,9 @@ struct shard_group {
     _Atomic uint32_t connections_total;
     _Atomic uint64_t clients_bytes;   /* of buffers, by the clients that hold much */
     _Atomic uint64_t kept_bytes;      /* of rows that sessions keep to themselves */
+    pthread_mutex_t room_mutex;       /* guards: */
+    struct list room_queue;           /* of sessions of all shards, in the order they came */
+    _Atomic uint32_t room_waiting;    /* sessions there */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -246,8 +261,18 @@ bool room_take(struct session *s, struct cmd *c);
 void room_now(struct shard *sh, size_t bytes);
 /* resp_parser.grows of a session's parser. */
 void room_for_args(struct resp_parser *p, size_t bytes);
-/* The command that took room has run. */
+/* The command that took room has run: the others wait for what it left in the output only. */
 void room_taken(struct session *s);
+/* Others wait until the output has been sent, as far as it takes memory of its own. */
+void room_hold(struct session *s);
+/* They don't: it is being closed. */
+void room_let_go(struct session *s);
+/* Looks at what was sent meanwhile, and lets in who waited for it. */
+void room_look(struct shard *sh);
+/* It has waited for its turn long enough. */
+void room_let_in(struct session *s);
+/* It has been let in. */
+bool room_is_let_in(struct session *s);
 /* It does not run after all. */
 void room_forget(struct session *s);
 
@@ -257,6 +282,7 @@ void park_on_misses(struct session *s, struct cmd *c);
 void park_look_ahead(struct session *s, struct cmd *c);
 void park_on_timer(struct session *s, int64_t wake_us);
 void park_for_turn(struct session *s);
+void park_for_room(struct session *s);
 void park_for_pause(struct session *s);
 void park_for_output(struct session *s);
 /* Taken off the runnable list to be fed again. */
@@ -269,6 +295,8 @@ void park_command_done(struct session *s);
 void park_forget(struct session *s);
 /* Puts it on the runnable list. */
 void park_wake(struct session *s);
+/* MESSAGE_ROOM: it may have been let in. */
+void park_room_made(struct session *s);
 /* Wakes paused clients whose pause is over. */
 void park_unpause(struct shard *sh);
 

@@ -1,6 +1,7 @@
 """maxmemory: its forms, and changing it at run time."""
 import functools
 import threading
+import time
 
 import pytest
 
@@ -473,6 +474,106 @@ def test_one_after_the_other():
                 other.send("COPY", "large", "copy", "REPLACE")
             assert [other.read() for other in asking] == [1] * clients
         assert client.cmd("DBSIZE") > keys / 4
+
+
+def run_all(count, body):
+    threads = [threading.Thread(target=body) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_value_is_not_evicted_for_its_readers():
+    """A fifth of maxmemory, read by four clients again and again: their replies together would take
+    the room of the value itself."""
+    limit, fields, rounds, got = 64 << 20, 120, 3, []
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        if not is_jemalloc(client):
+            pytest.skip("under sanitizers freed memory comes back late")
+        fill_small(client, limit)
+        for first in range(0, fields, 20):
+            assert client.cmd("HSET", "hash", *[x for n in range(first, first + 20)
+                                                for x in ("f%d" % n, b"v" * 100000)]) == 20
+
+        def read():
+            own = instance.client()
+            for _ in range(rounds):
+                got.append(len(own.cmd("HGETALL", "hash")))
+
+        run_all(4, read)
+        assert got == [2 * fields] * (4 * rounds)
+        assert client.cmd("HLEN", "hash") == fields
+
+
+def test_replies_one_after_the_other():
+    """noeviction: reads are answered, but the replies of all are not there at one time."""
+    limit, values, got = 64 << 20, 2000, []
+    with Instance(maxmemory=limit, maxmemory_clients=limit) as instance:
+        client = instance.client()
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+        n = 0
+        while used(client) < limit * 9 // 10:
+            assert client.cmd("SET", "fill:%d" % n, b"v" * (1 << 20)) == "OK"
+            n += 1
+        before = peak_rss(instance)
+
+        def read():
+            own = instance.client()
+            for _ in range(3):
+                got.append(len(own.cmd("MGET", *["value"] * values)))
+
+        run_all(6, read)
+        assert got == [values] * 18
+        if is_jemalloc(client):
+            assert peak_rss(instance) < before + 2.5 * values * 8000
+
+
+MGET = ("MGET",) + ("value",) * 1000  # a sixth of 48 MB: no two of them at a time
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_who_does_not_read_holds_up_nobody(shards):
+    """For longer than some tenths of a second; what is waited for at most is ten."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=shards) as instance:
+        lazy, others = instance.client(), [instance.client() for _ in range(3)]
+        assert lazy.cmd("SET", "value", b"v" * 8000) == "OK"
+        lazy.send(*MGET)
+        until(lambda: "cmdstat_mget" in info(others[0], "commandstats"), "executed")
+        begin = time.monotonic()
+        for other in others:
+            assert other.cmd(*MGET) == [b"v" * 8000] * 1000
+        assert time.monotonic() - begin < 8
+        assert lazy.read() == [b"v" * 8000] * 1000
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_who_leaves_is_not_waited_for(shards):
+    """Neither those with a reply that is not sent yet nor those that wait for it."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=shards) as instance:
+        client = instance.client()
+        for _ in range(10):
+            assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+            gone = [instance.client() for _ in range(8)]
+            for other in gone:
+                other.send(*MGET)
+            for other in gone[::3]:
+                other.close()
+            assert client.cmd("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") > 0
+            assert len(client.cmd(*MGET)) == 1000
+
+
+def test_who_waits_goes_on_without_a_limit():
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=2,
+                  maxmemory_clients="1gb") as instance:
+        client, asking = instance.client(), [instance.client() for _ in range(6)]
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+        for other in asking:
+            other.send(*MGET)
+        assert client.cmd("CONFIG", "SET", "maxmemory", 0) == "OK"
+        for other in asking[::-1]:
+            assert other.read() == [b"v" * 8000] * 1000
 
 
 def test_who_leaves_needs_no_room():

@@ -393,6 +393,35 @@ static void test_room_for_what_is_expected(void **state) {
     mem_thread_unregister();
 }
 
+/* Who may wait is let in when the others' share has come, and gone where it goes soon; who can't is
+ * counted all the same. Little is no reason to wait for one that wants much. */
+static void test_shares_of_what_is_expected(void **state) {
+    (void)state;
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
+    uint64_t share = ks->maxmemory_bytes / 4, much = 2 * share, little = ks->maxmemory_bytes / 100;
+    assert_false(keyspace_is_expecting(ks));
+    assert_true(keyspace_expect(ks, much)); /* alone */
+    assert_true(keyspace_is_expecting(ks));
+    assert_false(keyspace_expect(ks, little));
+    keyspace_comes(ks, much);
+    keyspace_stays(ks, much);
+    keyspace_came(ks, much);
+    assert_false(keyspace_is_expecting(ks));
+    assert_false(keyspace_expect(ks, little));
+    keyspace_came(ks, much - share / 2); /* some of it has been sent */
+    assert_true(keyspace_expect(ks, share / 2));
+    assert_false(keyspace_expect(ks, little));
+    keyspace_expect_now(ks, much);
+    keyspace_expect_no_more(ks, much);
+    keyspace_expect_no_more(ks, share / 2);
+    keyspace_came(ks, share / 2 - little);
+    assert_true(keyspace_expect(ks, much));
+    keyspace_expect_no_more(ks, much);
+    keyspace_came(ks, little);
+    assert_int_equal(ks->admitted_bytes, 0);
+    keyspace_destroy(ks);
+}
+
 /* What is resident and neither used nor a hole that can be closed is waited for only while something
  * moves. */
 static void test_no_turns_for_what_nothing_can_close(void **state) {
@@ -547,6 +576,7 @@ int main(void) {
         cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
         cmocka_unit_test(test_room_for_what_is_expected),
+        cmocka_unit_test(test_shares_of_what_is_expected),
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
         cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
         cmocka_unit_test(test_slack_of_slabs),
