@@ -49,6 +49,8 @@ static _Noreturn void out_of_memory(size_t size_bytes) {
 
 #ifdef FOREBAY_JEMALLOC
 
+enum { HANDED_BYTES_MIN = 2048 }; /* below it the caches are worth more than what lies in them */
+
 /* Read by jemalloc when the process starts; MALLOC_CONF in the environment goes before it. Freed
  * pages go back within a second: what is kept counts as much as what is used. */
 const char *malloc_conf = "dirty_decay_ms:1000,muzzy_decay_ms:0";
@@ -89,8 +91,38 @@ void mem_free(void *ptr) {
     free(ptr);
 }
 
+void *mem_alloc_handed(size_t size_bytes) {
+    if (size_bytes < HANDED_BYTES_MIN) {
+        return mem_alloc(size_bytes);
+    }
+    void *p = mallocx(size_bytes, MALLOCX_TCACHE_NONE);
+    if (UNLIKELY(!p)) {
+        out_of_memory(size_bytes);
+    }
+    return p;
+}
+
+void mem_free_handed(void *ptr, size_t size_bytes) {
+    if (ptr && size_bytes >= HANDED_BYTES_MIN) {
+        dallocx(ptr, MALLOCX_TCACHE_NONE);
+    } else {
+        free(ptr);
+    }
+}
+
 size_t mem_good_size(size_t size_bytes) {
     return nallocx(size_bytes ? size_bytes : 1, 0);
+}
+
+unsigned mem_thread_arena(void) {
+    unsigned arena = 0;
+    size_t len = sizeof arena;
+    mallctl("thread.arena", &arena, &len, NULL, 0);
+    return arena;
+}
+
+void mem_thread_use_arena(unsigned arena) {
+    mallctl("thread.arena", NULL, NULL, &arena, sizeof arena);
 }
 
 static void find_counters(struct thread_counters *out) {
@@ -183,8 +215,23 @@ void mem_free(void *ptr) {
     free(ptr);
 }
 
+void *mem_alloc_handed(size_t size_bytes) {
+    return mem_alloc(size_bytes);
+}
+
+void mem_free_handed(void *ptr, size_t size_bytes) {
+    mem_free(ptr);
+}
+
 size_t mem_good_size(size_t size_bytes) {
     return (size_bytes + 15) & ~(size_t)15;
+}
+
+unsigned mem_thread_arena(void) {
+    return 0;
+}
+
+void mem_thread_use_arena(unsigned arena) {
 }
 
 static void find_counters(struct thread_counters *out) {

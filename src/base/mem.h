@@ -15,6 +15,11 @@ void *mem_realloc(void *ptr, size_t size_bytes) __attribute__((returns_nonnull))
 void *mem_alloc_aligned(size_t align, size_t size_bytes) __attribute__((malloc, returns_nonnull));
 /* Takes NULL. */
 void mem_free(void *ptr);
+/* For what one thread allocates and another frees: what is large goes past the caches of both,
+ * where it would wait for the like of it, which one never frees and the other never allocates.
+ * `size_bytes`: about what was asked for. mem_free may free it too. */
+void *mem_alloc_handed(size_t size_bytes) __attribute__((malloc, returns_nonnull));
+void mem_free_handed(void *ptr, size_t size_bytes);
 char *mem_strdup(const char *text);
 /* `len` bytes and a terminating zero. */
 char *mem_dup(const void *ptr, size_t len);
@@ -59,6 +64,10 @@ int64_t mem_used_bytes(void);
 /* The same, and what of it mem_count counted. */
 int64_t mem_used_and_counted(int64_t *counted_bytes);
 void mem_thread_register(void);
+/* The calling thread's arena of the allocator, and from now on that of another one: threads that
+ * mostly wait need none each, with slabs and metadata of its own. */
+unsigned mem_thread_arena(void);
+void mem_thread_use_arena(unsigned arena);
 /* Counts `bytes` more (or less) in mem_used_bytes: for an allocator on top of mem_map. */
 void mem_count(int64_t bytes);
 /* Of the calling thread alone, what it allocated and counted less what it freed: for differences,

@@ -22,6 +22,8 @@
  *    while something large is expected, and has them given back while they are few.
  * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
+#include <time.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "engine/partition_internal.h"
@@ -35,7 +37,9 @@ enum {
     FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
     OVER_SHARE = 128,      /* of what is above, that goes with each measurement */
     EVICT_SHARE = 64,      /* of maxmemory, at most with each measurement */
-    SINKS_SHARE = 256,     /* of maxmemory, fallen by: it comes down by itself */
+    SINKS_SHARE = 256,     /* of maxmemory, fallen by: it comes down by itself, for ... */
+    SINKS_MEASURES = 16,   /* measurements from then on */
+    LOW_SHARE = 1024,      /* of what is above the least, that it rises by each time */
     CREEP_SHARE = 2048,    /* of maxmemory, that is let come while it does not grow */
     CREEP_PART = 4,        /* of the way to the hard limit, and no further */
     ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
@@ -67,6 +71,7 @@ enum {
     COMPACT_GROWN_BYTES = 8 * 1024, /* in most haste: a block more for each of these, up to ... */
     COMPACT_STEPS_MAX = 32,
     COMPACT_TRIES = 4, /* partitions looked at */
+    COMING_SHARE = 64, /* of what rows on their way took lately, forgotten with each measurement */
 };
 
 static uint64_t load(const _Atomic uint64_t *value) {
@@ -81,7 +86,12 @@ struct memory { /* bytes; the picture is above */
     uint64_t used, holes, overhead;
     uint64_t idle;  /* free blocks; part of the overhead */
     uint64_t ahead; /* about to be used */
+    uint64_t spare; /* what rows on their way took lately and do not take now */
 };
+
+static bool evicts(const struct keyspace *ks) {
+    return policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
+}
 
 static struct memory memory_of(const struct keyspace *ks) {
     int64_t counted;
@@ -91,11 +101,14 @@ static struct memory memory_of(const struct keyspace *ks) {
                            .holes = blocks > (uint64_t)counted ? blocks - (uint64_t)counted : 0,
                            .overhead = load(&ks->overhead_bytes) + idle,
                            .idle = idle,
-                           .ahead = load(&ks->expected_bytes)};
+                           .ahead = load(&ks->expected_bytes),
+                           .spare = evicts(ks) ? above(load(&ks->coming_most),
+                                                       load(&ks->coming_bytes))
+                                               : 0};
 }
 
 static uint64_t resident_of(const struct memory *m) {
-    return m->used + m->holes + m->overhead;
+    return m->used + m->holes + m->overhead + m->spare;
 }
 
 static uint64_t with_permille(uint64_t max, uint64_t permille) {
@@ -117,7 +130,7 @@ static bool is_small(const struct keyspace *ks, uint64_t max) {
  * used without any key, as no key that goes makes that less. */
 static bool counts_resident(const struct keyspace *ks, uint64_t max, const struct memory *m) {
     uint64_t base = MIN(load(&ks->base_bytes), max);
-    return !is_small(ks, max) && m->used >= base + (max - base) / 2;
+    return !is_small(ks, max) && m->used + m->spare >= base + (max - base) / 2;
 }
 
 /* Holes that compaction is going to close: evicting for them would only make more. */
@@ -136,7 +149,8 @@ static uint64_t excess_of(const struct keyspace *ks, bool expected) {
     }
     struct memory m = memory_of(ks);
     m.ahead = expected ? m.ahead : 0;
-    uint64_t by_used = above(m.used + m.ahead, max);
+    m.spare = expected ? m.spare : 0;
+    uint64_t by_used = above(m.used + m.ahead + m.spare, max);
     if (!counts_resident(ks, max, &m)) {
         return by_used;
     }
@@ -217,6 +231,25 @@ bool keyspace_can_hold(const struct keyspace *ks, uint64_t bytes) {
     return max == 0 || bytes <= max / 4 * 3;
 }
 
+void keyspace_rows_come(struct keyspace *ks, int64_t bytes) {
+    uint64_t now = atomic_fetch_add_explicit(&ks->coming_bytes, (uint64_t)bytes,
+                                             memory_order_relaxed) +
+                   (uint64_t)bytes;
+    uint64_t most = load(&ks->coming_most);
+    while (bytes > 0 && now > most &&
+           !atomic_compare_exchange_weak_explicit(&ks->coming_most, &most, now,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+/* By the thread that measures. */
+static void forget_coming(struct keyspace *ks) {
+    uint64_t most = load(&ks->coming_most), now = load(&ks->coming_bytes);
+    uint64_t less = most - (above(most, now) + COMING_SHARE - 1) / COMING_SHARE;
+    (void)atomic_compare_exchange_strong_explicit(&ks->coming_most, &most, less,
+                                                  memory_order_relaxed, memory_order_relaxed);
+}
+
 /* For all that is expected. */
 static bool has_room(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
@@ -245,10 +278,28 @@ void budget_changed(struct keyspace *ks) {
     atomic_store_explicit(&ks->goal_bytes, with_permille(max, EVICT_PERMILLE),
                           memory_order_relaxed);
     atomic_store_explicit(&ks->allowed_bytes, max ? used_above(ks, max) : 0, memory_order_relaxed);
+    atomic_store_explicit(&ks->low_bytes, UINT64_MAX, memory_order_relaxed);
 }
 
 static uint64_t resident_now(const struct keyspace *ks) {
     return above(mem_resident_bytes(), load(&ks->leaving_bytes));
+}
+
+/* It is less than it lately ever was, or became so a few measurements ago. A peak that is over says
+ * nothing: what goes up and down comes down each time. */
+static bool is_sinking(struct keyspace *ks, uint64_t max, uint64_t resident) {
+    uint64_t low = load(&ks->low_bytes);
+    uint32_t measures = atomic_load_explicit(&ks->sinks_measures, memory_order_relaxed);
+    if (resident + max / SINKS_SHARE < low) {
+        low = resident;
+        measures = SINKS_MEASURES;
+    } else {
+        low += above(resident, low) / LOW_SHARE;
+        measures -= measures > 0;
+    }
+    atomic_store_explicit(&ks->low_bytes, low, memory_order_relaxed);
+    atomic_store_explicit(&ks->sinks_measures, measures, memory_order_relaxed);
+    return measures > 0;
 }
 
 /* The kernel says that `resident` bytes are. Above the limit they are held where they are: what is
@@ -270,14 +321,15 @@ static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
     if (max == 0) {
         return;
     }
+    bool sinking = is_sinking(ks, max, resident);
     uint64_t limit = with_permille(max, EVICT_PERMILLE);
     uint64_t hard = max / 1000 * (HARD_PERMILLE - EVICT_PERMILLE) + 1;
     uint64_t over = above(resident_of(&m) - closing_bytes(ks, &m), limit);
     uint64_t again = (uint64_t)((double)rise * RISE_FACTOR * (double)over / (double)hard);
     uint64_t evict = MIN(rise + again + over / OVER_SHARE + above(over, hard), max / EVICT_SHARE);
-    if (!policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts) {
+    if (!evicts(ks)) {
         over = 0; /* commands are refused from the limit on */
-    } else if (before > resident + max / SINKS_SHARE) {
+    } else if (sinking) {
         evict = 0; /* holes and slack are being closed: no more need go for now */
     }
     uint64_t creep = rise == 0 && over > 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
@@ -286,6 +338,7 @@ static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
 }
 
 bool keyspace_measure(struct keyspace *ks) {
+    forget_coming(ks);
     if (!mem_resident_is_telling()) {
         return false;
     }
@@ -540,14 +593,13 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     }
     uint64_t left = used_above(ks, max);
     atomic_store_explicit(&ks->allowed_bytes, MIN(allowed, left), memory_order_relaxed);
-    bool evicts = policy_of(atomic_load_explicit(&ks->policy, memory_order_relaxed))->evicts;
     if (freed == 0 && !v->barren) {
         return true; /* others have made it meanwhile; what has come since is the next one's */
     }
     if (left == 0) {
         return freed > 0 || excess_of(ks, false) == 0;
     }
-    return evicts && left < allowed + (freed ? slack : 0);
+    return evicts(ks) && left < allowed + (freed ? slack : 0);
 }
 
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,

@@ -45,10 +45,14 @@ struct keyspace {
     _Atomic uint64_t base_bytes;     /* used before there was any key; see keyspace_note_base */
     _Atomic uint64_t overhead_bytes; /* resident, and not known from counters: keyspace_measure */
     _Atomic uint64_t resident_bytes; /* the most that was measured lately */
+    _Atomic uint64_t low_bytes;      /* the least */
+    _Atomic uint32_t sinks_measures; /* for so many more it counts as falling by itself */
     _Atomic uint64_t goal_bytes;     /* of resident memory: above it something is evicted */
     _Atomic uint64_t leaving_bytes;  /* of clients that are being closed: nothing goes for them */
     _Atomic uint64_t expected_bytes; /* keyspace_expect, until it comes ... */
     _Atomic uint64_t admitted_bytes; /* ... and until it has come, and gone where that is soon */
+    _Atomic uint64_t coming_bytes;   /* keyspace_rows_come: in used memory, or about to be ... */
+    _Atomic uint64_t coming_most;    /* ... and the most of it lately */
     uint32_t measures;               /* above the limit, so far */
     _Atomic bool compact_stuck;      /* no partition had holes that could be closed */
     _Atomic uint32_t policy, samples, lfu_log_factor, lfu_decay;
@@ -157,6 +161,9 @@ bool keyspace_is_freeing(const struct keyspace *ks, uint32_t shard);
 /* All threads have what they need and there is no key yet: what is used now no eviction gives
  * back. */
 void keyspace_note_base(struct keyspace *ks);
+/* Rows on their way take so many bytes more (or less, below 0). They come and go faster than keys
+ * can: what they took at most lately is kept free for them. Any thread. */
+void keyspace_rows_come(struct keyspace *ks, int64_t bytes);
 /* Memory that is about to be used at once: until keyspace_comes it counts as used, and shards make
  * room for it. False: others were let in with so much that it would be too much together; ask again
  * when they are done. Any thread. */

@@ -27,7 +27,7 @@
 #include "base/mem.h"
 
 enum {
-    READY_MAX = NET_BUFFERS_COUNT,
+    READY_MAX = NET_BUFFERS_MAX,
     ACCEPTS_MAX = 64,
     SENDS_MAX = 4,
     BUFFER_STRIDE = NET_BUFFER_BYTES + 192, /* see uring.c */
@@ -50,8 +50,8 @@ struct epoll {
     bool no_pwait2; /* the kernel or a filter refuses epoll_pwait2: timeouts are milliseconds */
     bool listening; /* the listeners are in the epoll set */
     char *buffers;
-    unsigned free_count;
-    uint16_t free[NET_BUFFERS_COUNT];
+    unsigned buffers_count, free_count;
+    uint16_t free[NET_BUFFERS_MAX];
     struct epoll_event ready[READY_MAX];
 };
 
@@ -189,7 +189,7 @@ static void on_writable(struct epoll *e, struct conn *conn) {
 
 static void epoll_give_buffer(struct net *net, uint16_t buffer) {
     struct epoll *e = of_net(net);
-    ASSERT(buffer < NET_BUFFERS_COUNT && e->free_count < NET_BUFFERS_COUNT);
+    ASSERT(buffer < e->buffers_count && e->free_count < e->buffers_count);
     e->free[e->free_count++] = buffer;
 }
 
@@ -354,7 +354,7 @@ static const struct net_ops epoll_ops = {
     .give_buffer = epoll_give_buffer,
 };
 
-struct net *epoll_create_net(char *why, size_t why_len) {
+struct net *epoll_create_net(unsigned buffers_count, char *why, size_t why_len) {
     struct epoll *e = mem_zalloc(sizeof *e);
     e->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     net_init(&e->net, &epoll_ops, NET_EPOLL, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -365,9 +365,10 @@ struct net *epoll_create_net(char *why, size_t why_len) {
         epoll_destroy(&e->net);
         return NULL;
     }
-    e->buffers = mem_alloc_aligned(4096, (size_t)NET_BUFFERS_COUNT * BUFFER_STRIDE);
-    for (unsigned i = 0; i < NET_BUFFERS_COUNT; i++) {
-        e->free[e->free_count++] = (uint16_t)(NET_BUFFERS_COUNT - 1 - i);
+    e->buffers = mem_alloc_aligned(4096, (size_t)buffers_count * BUFFER_STRIDE);
+    e->buffers_count = buffers_count;
+    for (unsigned i = 0; i < buffers_count; i++) {
+        e->free[e->free_count++] = (uint16_t)(buffers_count - 1 - i);
     }
     return &e->net;
 }

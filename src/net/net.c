@@ -37,15 +37,17 @@ void net_init(struct net *net, const struct net_ops *ops, enum net_backend backe
 
 struct net *net_create(const struct net_params *params, char *why, size_t why_len) {
     ASSERT(params->listen_fds_count <= NET_LISTENERS_MAX);
+    unsigned buffers = params->buffers_count ? params->buffers_count : NET_BUFFERS_MAX;
+    ASSERT(buffers <= NET_BUFFERS_MAX && (buffers & (buffers - 1)) == 0);
     struct net *net = NULL;
     if (params->backend != NET_EPOLL) {
-        net = uring_create(why, why_len);
+        net = uring_create(buffers, why, why_len);
         if (!net && params->backend == NET_AUTO) {
             log_notice("io_uring is not available, using epoll: %s", why);
         }
     }
     if (!net && params->backend != NET_URING) {
-        net = epoll_create_net(why, why_len);
+        net = epoll_create_net(buffers, why, why_len);
     }
     if (!net) {
         return NULL;

@@ -15,7 +15,7 @@
 enum {
     NET_EVENTS_MAX = 256,         /* events a net_wait */
     NET_BUFFER_BYTES = 16 * 1024, /* one receive buffer */
-    NET_BUFFERS_COUNT = 128,      /* receive buffers a shard; a power of two */
+    NET_BUFFERS_MAX = 128,        /* receive buffers a shard; a power of two */
     NET_IOV_MAX = 64,             /* chunks a send */
     NET_LISTENERS_MAX = 20,
     NET_ACCEPT_PAUSE_MS = 100,    /* how long accepting rests when descriptors run out */
@@ -82,6 +82,7 @@ struct net_params {
     enum net_backend backend;
     const int *listen_fds; /* bound and listening, non-blocking; borrowed, not closed by net */
     unsigned listen_fds_count;
+    unsigned buffers_count;  /* receive buffers: a power of two; 0 = NET_BUFFERS_MAX, the most */
     size_t soft_limit_bytes; /* SENT is reported when out.len_bytes falls below this; 0 = none */
 };
 

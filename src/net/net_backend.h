@@ -57,8 +57,8 @@ struct net {
     int listen_fds[NET_LISTENERS_MAX];
 };
 
-struct net *uring_create(char *why, size_t why_len);
-struct net *epoll_create_net(char *why, size_t why_len);
+struct net *uring_create(unsigned buffers_count, char *why, size_t why_len);
+struct net *epoll_create_net(unsigned buffers_count, char *why, size_t why_len);
 
 /* For a backend's `create`: what both have in common. */
 void net_init(struct net *net, const struct net_ops *ops, enum net_backend backend, int wake_fd);

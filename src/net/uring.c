@@ -20,7 +20,7 @@
  * 4. iovecs need to live until they are submitted only (IORING_FEAT_SUBMIT_STABLE).
  *
  * Limits: SQ_ENTRIES submissions between two enters (a full queue is submitted early), CQ_ENTRIES
- * completions before the kernel keeps them aside, NET_BUFFERS_COUNT receive buffers. */
+ * completions before the kernel keeps them aside, the receive buffers of net_params. */
 #include "net/net_backend.h"
 
 #include <errno.h>
@@ -61,7 +61,8 @@ struct uring {
     struct net net;
     struct io_uring ring;
     struct io_uring_buf_ring *buf_ring;
-    char *buffers;             /* NET_BUFFERS_COUNT, BUFFER_STRIDE apart */
+    char *buffers;             /* BUFFER_STRIDE apart */
+    unsigned buffers_count;
     unsigned buffers_out;      /* with the owner */
     unsigned buffers_returned; /* written to buf_ring, not yet published */
     struct list starved;       /* connections whose receive ended for want of a buffer */
@@ -253,7 +254,7 @@ static void uring_close(struct net *net, struct conn *conn) {
 
 static void add_buffer(struct uring *u, uint16_t buffer) {
     io_uring_buf_ring_add(u->buf_ring, u->buffers + (size_t)buffer * BUFFER_STRIDE,
-                          NET_BUFFER_BYTES, buffer, io_uring_buf_ring_mask(NET_BUFFERS_COUNT),
+                          NET_BUFFER_BYTES, buffer, io_uring_buf_ring_mask(u->buffers_count),
                           (int)u->buffers_returned++);
 }
 
@@ -266,7 +267,7 @@ static void publish_buffers(struct uring *u) {
 
 static void uring_give_buffer(struct net *net, uint16_t buffer) {
     struct uring *u = of_net(net);
-    ASSERT(buffer < NET_BUFFERS_COUNT && u->buffers_out > 0);
+    ASSERT(buffer < u->buffers_count && u->buffers_out > 0);
     u->buffers_out--;
     add_buffer(u, buffer);
 }
@@ -274,7 +275,7 @@ static void uring_give_buffer(struct net *net, uint16_t buffer) {
 /* Lets connections receive again; of the starved as many as there are buffers: more would only fail
  * again. */
 static void arm_waiting(struct uring *u) {
-    unsigned free_count = NET_BUFFERS_COUNT - u->buffers_out;
+    unsigned free_count = u->buffers_count - u->buffers_out;
     struct list *node;
     while ((node = list_pop_front(&u->ended))) {
         arm_recv(u, CONTAINER_OF(node, struct conn, waiting));
@@ -473,16 +474,16 @@ static int init_ring(struct uring *u) {
 
 static int init_buffers(struct uring *u) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t ring_bytes = NET_BUFFERS_COUNT * sizeof(struct io_uring_buf);
-    u->buffers = mem_alloc_aligned(page, (size_t)NET_BUFFERS_COUNT * BUFFER_STRIDE);
+    size_t ring_bytes = u->buffers_count * sizeof(struct io_uring_buf);
+    u->buffers = mem_alloc_aligned(page, (size_t)u->buffers_count * BUFFER_STRIDE);
     u->buf_ring = mem_alloc_aligned(page, ring_bytes);
     memset(u->buf_ring, 0, ring_bytes);
     struct io_uring_buf_reg reg = {.ring_addr = (uintptr_t)u->buf_ring,
-                                   .ring_entries = NET_BUFFERS_COUNT,
+                                   .ring_entries = u->buffers_count,
                                    .bgid = BUFFER_GROUP};
     int rc = io_uring_register_buf_ring(&u->ring, &reg, 0);
     if (rc == 0) {
-        for (unsigned i = 0; i < NET_BUFFERS_COUNT; i++) {
+        for (unsigned i = 0; i < u->buffers_count; i++) {
             add_buffer(u, (uint16_t)i);
         }
         publish_buffers(u);
@@ -546,8 +547,9 @@ static const struct net_ops uring_ops = {
     .give_buffer = uring_give_buffer,
 };
 
-struct net *uring_create(char *why, size_t why_len) {
+struct net *uring_create(unsigned buffers_count, char *why, size_t why_len) {
     struct uring *u = mem_zalloc(sizeof *u);
+    u->buffers_count = buffers_count;
     list_init(&u->starved);
     list_init(&u->ended);
     int rc = init_ring(u);

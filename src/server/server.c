@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -99,6 +100,7 @@ static bool make_store(struct server *s, struct shard_group *group) {
     struct store_params params = {
         .pool = (uint32_t)config_int(s->initial, "store-pool"),
         .timeout_ms = config_int(s->initial, "store-timeout"),
+        .on_loads_bytes = shards_loads_bytes,
     };
     snprintf(params.url, sizeof params.url, "%s", url);
     snprintf(params.password_file, sizeof params.password_file, "%s",
@@ -206,6 +208,19 @@ static void announce(struct server *s) {
     }
 }
 
+/* Program, allocator, blocks being filled, buffers: what there is without a key is a large part of
+ * so little, and no key that goes makes it less. */
+static void warn_of_little_memory(const struct server *s) {
+    uint64_t max = config_memory(s->initial, "maxmemory");
+    uint64_t least = (uint64_t)SERVER_LEAST_BYTES * (1 + s->shards + (s->store != NULL));
+    if (max && max < least) {
+        log_warning("maxmemory is less than %" PRIu64 " MB, what %u shard%s%s need: resident "
+                    "memory may be more than 5%% above it",
+                    least >> 20, s->shards, s->shards == 1 ? "" : "s",
+                    s->store ? " and a store" : "");
+    }
+}
+
 static bool start(struct server *s) {
     char why[OPTION_WHY_CHARS_MAX] = "";
     if (!open_log(s)) {
@@ -227,6 +242,7 @@ static bool start(struct server *s) {
         return refuse_start(s, why);
     }
     keyspace_note_base(s->ks);
+    warn_of_little_memory(s);
     return write_pidfile(s);
 }
 

@@ -11,6 +11,7 @@
 
 enum {
     SERVER_STOP_GRACE_MS = 2000,
+    SERVER_LEAST_BYTES = 8 << 20, /* of maxmemory: for the program, each shard, and a store */
     SERVER_LIMIT_PERIOD_SAMPLES = 20, /* the memory limit is looked at each so many samples */
     SERVER_RUN_ID_CHARS = 40,
     SERVER_PATH_BYTES_MAX = 4096,

@@ -145,6 +145,11 @@ void shards_store_complete(void *ctx, struct store_request *list) {
     }
 }
 
+void shards_loads_bytes(void *ctx, int64_t bytes) {
+    struct shard_group *g = ctx;
+    keyspace_rows_come(g->params.ks, bytes);
+}
+
 static const char *status_prefix(enum store_status status) {
     switch (status) {
     case STORE_DOWN:

@@ -327,12 +327,25 @@ static void report_started(struct shard *sh, const char *failure) {
     pthread_mutex_unlock(&g->start_mutex);
 }
 
+/* Where there is little memory the receive buffers take little of it: each is soon in use, however
+ * few connections there are. */
+static unsigned receive_buffers(const struct shards_params *params) {
+    uint64_t max = params->settings->keyspace.maxmemory_bytes;
+    uint64_t share = max / RECEIVE_DIVISOR / params->count / NET_BUFFER_BYTES;
+    unsigned count = NET_BUFFERS_MAX;
+    while (max && count > RECEIVE_BUFFERS_MIN && count > share) {
+        count /= 2;
+    }
+    return count;
+}
+
 static bool open_net(struct shard *sh) {
     const struct shards_params *params = &sh->group->params;
     struct net_params net = {
         .backend = params->backend,
         .listen_fds = params->listen_fds[sh->index],
         .listen_fds_count = params->listen_fds_count[sh->index],
+        .buffers_count = receive_buffers(params),
         .soft_limit_bytes = OUTPUT_RESUME_BYTES,
     };
     char why[256] = "";

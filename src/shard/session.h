@@ -29,6 +29,8 @@ enum {
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
     LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
     /* Rows' shares of maxmemory: */
+    RECEIVE_DIVISOR = 32,           /* in buffers to receive into, of all shards, at start */
+    RECEIVE_BUFFERS_MIN = 16,       /* a shard; a power of two */
     LOADS_DIVISOR = 16,             /* on their way; at least LOADS_BYTES_MIN */
     LOADS_BYTES_MIN = 256 << 10,
     ASKED_DIVISOR = 8,              /* asked for at a time by a session, as far as is known */

@@ -32,6 +32,8 @@ struct shards_params {
 struct shard_group *shards_create(const struct shards_params *params);
 /* store_create's completion; `ctx` is the group. Any thread. */
 void shards_store_complete(void *ctx, struct store_request *list);
+/* ... and its on_loads_bytes. */
+void shards_loads_bytes(void *ctx, int64_t bytes);
 /* Before shards_start; NULL = no store. The store must live until shards_stop has returned; stop
  * the shards first, then destroy the store, then shards_destroy. */
 void shards_set_store(struct shard_group *g, struct store *store);

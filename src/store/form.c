@@ -303,7 +303,7 @@ static bool build_hash(const struct schema *s, const struct schema_cell *cells,
             bytes += strlen(s->columns[i].name) + cell->text.len;
         }
     }
-    struct slice *pairs = mem_alloc(count * 2 * sizeof *pairs + bytes);
+    struct slice *pairs = mem_alloc_handed(count * 2 * sizeof *pairs + bytes);
     char *to = (char *)(pairs + (size_t)count * 2);
     uint32_t at = 0;
     bool read = true;
@@ -331,7 +331,7 @@ static bool build_string(const struct schema *s, const struct schema_cell *cells
     if (cell->kind == SCHEMA_NULL) {
         return false;
     }
-    char *copy = mem_alloc(cell->text.len);
+    char *copy = mem_alloc_handed(cell->text.len);
     bool read = read_cell(cells, s->columns[0].cell, copy);
     *out = (struct store_value){.string = slice_of(copy, cell->text.len)};
     *memory = copy;

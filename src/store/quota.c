@@ -34,6 +34,8 @@ enum {
     OTHERS_DIVISOR = 2,
     SHARE_DIVISOR = 4,
     LARGEST_DIVISOR = 4, /* of the bound: larger rows leave too much behind in a connection */
+    CACHES_DIVISOR = 2,  /* of as much as the bound: what all connections keep to be faster */
+    CACHE_BYTES_MIN = 32 * 1024,
     SHARE_BYTES_MIN = 4 * 1024,
     SHARE_BYTES_MAX = 64 * 1024,
 };
@@ -53,6 +55,12 @@ void quota_wake(struct store *s) {
     }
 }
 
+static void changed(const struct store *s, int64_t bytes) {
+    if (s->params.on_loads_bytes && bytes) {
+        s->params.on_loads_bytes(s->complete_ctx, bytes);
+    }
+}
+
 void quota_set_max(struct store *s, uint64_t bytes) {
     store_lock(s);
     s->quota.max_bytes = bytes;
@@ -63,6 +71,7 @@ void quota_set_max(struct store *s, uint64_t bytes) {
 void quota_add_given(struct store *s, uint64_t bytes) {
     if (bytes) {
         atomic_fetch_add(&s->quota.given_bytes, bytes);
+        changed(s, (int64_t)bytes);
     }
 }
 
@@ -72,6 +81,7 @@ void quota_release(struct store *s, uint64_t bytes) {
     }
     uint64_t before = atomic_fetch_sub(&s->quota.given_bytes, bytes);
     ASSERT(before >= bytes);
+    changed(s, -(int64_t)bytes);
     if (UNLIKELY(atomic_load(&s->quota.waiting))) {
         store_lock(s);
         quota_wake(s);
@@ -120,6 +130,7 @@ uint64_t quota_share(const struct store *s) {
 }
 
 static void reserve(struct worker *w, uint64_t bytes) {
+    changed(w->store, (int64_t)bytes - (int64_t)w->reserved_bytes);
     w->store->quota.reserved_bytes += bytes - w->reserved_bytes;
     w->reserved_bytes = bytes;
 }
@@ -213,6 +224,11 @@ bool quota_wait(struct worker *w, uint64_t row_bytes) {
 bool quota_keeps_much(const struct store *s, uint64_t row_bytes) {
     return s->driver->keeps_large && s->quota.max_bytes &&
            row_bytes > s->quota.max_bytes / LARGEST_DIVISOR;
+}
+
+uint64_t quota_cache_bytes(const struct store *s) {
+    uint64_t share = s->quota.max_bytes / CACHES_DIVISOR / s->workers_count;
+    return s->quota.max_bytes ? MAX(share, (uint64_t)CACHE_BYTES_MIN) : UINT64_MAX;
 }
 
 void quota_wait_idle(struct store *s) {

@@ -50,6 +50,8 @@ void quota_leave(struct worker *w, bool answered, uint64_t row_bytes);
 bool quota_wait(struct worker *w, uint64_t row_bytes);
 /* A connection that read a row of that size keeps too much for it: it is better closed. */
 bool quota_keeps_much(const struct store *s, uint64_t row_bytes);
+/* Bytes that each connection may keep of what it read, only to be faster. */
+uint64_t quota_cache_bytes(const struct store *s);
 /* Waits for work, as there is none that there would be room for. */
 void quota_wait_idle(struct store *s);
 /* Someone who waits must look again: what was reserved has changed, or a worker was abandoned. */

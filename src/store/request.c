@@ -37,7 +37,7 @@ void request_unref(struct store_request *r) {
 
 uint64_t store_request_drop(struct store_request *r) {
     uint64_t bytes = r->held_bytes;
-    mem_free(r->memory);
+    mem_free_handed(r->memory, r->held_bytes);
     r->memory = NULL;
     r->value = (struct store_value){0};
     r->held_bytes = 0;

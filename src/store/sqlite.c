@@ -5,6 +5,7 @@
  * 2. A value's text is SQLite's own of what is stored, whatever the column was declared as.
  * 3. PRAGMA functions tell the schema; a rowid alias (INTEGER PRIMARY KEY) has no index of its own.
  */
+#include <inttypes.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -15,7 +16,11 @@
 #include "store/driver.h"
 #include "store/sql.h"
 
-enum { BUSY_STEP_US = 1000, BUSY_STEP_MAX_US = 10000 };
+enum {
+    BUSY_STEP_US = 1000,
+    BUSY_STEP_MAX_US = 10000,
+    CACHE_BYTES_MAX = 2000 << 10, /* SQLite's default */
+};
 
 struct store_conn {
     sqlite3 *db;
@@ -121,6 +126,14 @@ static enum driver_status open_conn(const struct store_library *library,
     }
     *out = c;
     return DRIVER_OK;
+}
+
+/* A page of 4 KB takes 5 of the allocator. What is above goes at once. */
+static void limit_cache(struct store_conn *c, uint64_t bytes) {
+    char sql[64];
+    uint64_t pages_bytes = MIN(bytes / 5 * 4, (uint64_t)CACHE_BYTES_MAX);
+    snprintf(sql, sizeof sql, "PRAGMA cache_size = -%" PRIu64, MAX(pages_bytes >> 10, 1u));
+    (void)sqlite3_exec(c->db, sql, NULL, NULL, NULL); /* refused: it keeps what it keeps now */
 }
 
 static void interrupt(struct store_conn *c) {
@@ -440,6 +453,7 @@ const struct store_driver driver_sqlite = {
     .thread_deinit = thread_nothing,
     .open = open_conn,
     .close = close_conn,
+    .limit_cache = limit_cache,
     .interrupt = interrupt,
     .server = server,
     .check = check,

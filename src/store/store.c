@@ -55,6 +55,7 @@ static void start_threads(struct store *s) {
     sigdelset(&all, SIGABRT);
     pthread_sigmask(SIG_SETMASK, &all, &old);
     s->workers_count = s->params.pool;
+    s->arena = mem_thread_arena();
     s->stats.workers = s->params.pool;
     for (uint32_t i = 0; i < s->workers_count; i++) {
         s->workers[i] = worker_create(s);

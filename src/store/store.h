@@ -27,6 +27,9 @@ struct store_params {
     uint32_t breaker_errors;    /* this many failed calls (not requests) ... ; 0 = no breaker */
     int64_t breaker_window_ms;  /* ... within this time open it ... */
     int64_t breaker_open_ms;    /* ... for this long: loads then fail at once with STORE_DOWN */
+    /* NULL, or told of each change of what rows on their way hold, or are about to (the loads_bytes
+     * of the figures). `ctx` is the completion's. Any thread; must not block. */
+    void (*on_loads_bytes)(void *ctx, int64_t bytes);
 };
 
 enum store_status {

@@ -40,6 +40,7 @@ struct store {
     store_complete_fn complete;
     void *complete_ctx;
     uint32_t workers_count;
+    unsigned arena; /* of the allocator, for all workers: that of who created the store */
     struct worker *workers[STORE_POOL_MAX];
     pthread_t watchdog;
 

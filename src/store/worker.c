@@ -51,6 +51,7 @@ static void begin_busy(struct worker *w, struct mapping *map) {
     w->called = false;
     w->map = mapping_ref(map);
     w->started_us = clock_mono_us();
+    w->cache_bytes = quota_cache_bytes(w->store);
     w->store->stats.busy_workers++;
     watchdog_wake(w->store);
 }
@@ -215,6 +216,7 @@ static void *worker_main(void *arg) {
     struct worker *w = arg;
     struct store *s = w->store;
     mem_thread_register();
+    mem_thread_use_arena(s->arena);
     s->driver->thread_init(s->library);
     store_lock(s);
     while (!s->stopping) {

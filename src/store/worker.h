@@ -20,6 +20,8 @@ struct worker {
     struct batch *batch;     /* the thread's own */
     bool connected_before;
     bool called; /* the database, since it last took work */
+    uint64_t cache_bytes;      /* that a connection may keep: quota_cache_bytes */
+    uint64_t conn_cache_bytes; /* ... and was told so; 0 = nothing yet */
 
     /* Guarded by the store's lock. */
     struct store_conn *shown;

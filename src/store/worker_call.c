@@ -26,6 +26,15 @@ void worker_call_close(struct worker *w) {
         store_unlock(w->store);
         w->store->driver->close(w->conn);
         w->conn = NULL;
+        w->conn_cache_bytes = 0;
+    }
+}
+
+static void limit_cache(struct worker *w) {
+    const struct store_driver *driver = w->store->driver;
+    if (driver->limit_cache && w->conn_cache_bytes != w->cache_bytes) {
+        driver->limit_cache(w->conn, w->cache_bytes);
+        w->conn_cache_bytes = w->cache_bytes;
     }
 }
 
@@ -34,6 +43,7 @@ static enum driver_status ensure_connection(struct worker *w, struct driver_erro
     struct store *s = w->store;
     w->called = true;
     if (w->conn) {
+        limit_cache(w);
         return DRIVER_OK;
     }
     enum driver_status status =
@@ -49,6 +59,7 @@ static enum driver_status ensure_connection(struct worker *w, struct driver_erro
     w->shown = w->conn;
     bool late = w->abandoned;
     store_unlock(s);
+    limit_cache(w);
     w->connected_before = true;
     if (late) {
         snprintf(error->text, sizeof error->text, "%s", STORE_TIMEOUT_TEXT);

@@ -100,6 +100,62 @@ def test_many_clients_of_large_rows(big, forebay, form):
     assert server.count("store_kept_bytes") == 0
 
 
+MANY, LARGEST = 8000, 20000
+MANY_CLIENTS, MANY_KEYS = 16, 200
+
+
+def many_value(k):
+    return bytes([97 + k % 26]) * (20 + k * 7919 % (LARGEST - 20))
+
+
+@pytest.fixture
+def many(db):
+    """Rows of up to 20 KB, which mostly lie in the allocator."""
+    if db.kind == "mysql":
+        db.sql("CREATE TABLE many (k INT PRIMARY KEY, v LONGBLOB);"
+               "INSERT INTO many SELECT seq, REPEAT(CHAR(97 + seq %% 26), 20 + seq * 7919 %% %d) "
+               "FROM seq_0_to_%d" % (LARGEST - 20, MANY - 1))
+    else:
+        db.sql("CREATE TABLE many (k INTEGER PRIMARY KEY, v BLOB)")
+        db.connection.execute("BEGIN")
+        db.connection.executemany("INSERT INTO many VALUES (?, ?)",
+                                  ((k, many_value(k)) for k in range(MANY)))
+        db.connection.execute("COMMIT")
+    return db
+
+
+@pytest.mark.parametrize("command", ["MGET", "EXISTS"])
+@pytest.mark.parametrize("shards,limit,keys", [(1, LIMIT, MANY_KEYS), (3, 40 * MB, 20)])
+def test_many_clients_of_commands_with_many_rows(many, forebay, command, shards, limit, keys):
+    """It was up to 1.33: that memory came down after each peak kept keys from being evicted, the
+    connections' caches took a quarter of 64 MB, and rows came faster than keys went for them."""
+    server = forebay(many, maps=["many many:{k} table=many as=string:v"], store_timeout="60s",
+                     maxmemory=str(limit), maxmemory_policy="allkeys-lru", shards=shards)
+    wrong = []
+
+    def read(seed):
+        rng, c = random.Random(seed), server.client(timeout=60)
+        end = time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            ks = [rng.randrange(MANY) for _ in range(keys)]
+            got = c.cmd(command, *["many:%d" % k for k in ks])
+            if got not in (BUSY, len(ks)) and got != [many_value(k) for k in ks]:
+                wrong.append((ks, str(got)[:100]))
+        c.close()
+
+    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(MANY_CLIENTS)]
+    peak = Peak(server)
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    most = peak.stop()
+    assert wrong == []
+    if is_jemalloc(server):
+        assert most <= RESIDENT_MAX * limit, most / limit
+    until(lambda: server.count("store_loads_bytes") == 0, "nothing is on its way")
+
+
 def test_rows_that_fit_in_one_command(big, forebay):
     server = start(forebay, big)
     c = server.client(timeout=60)
@@ -169,10 +225,15 @@ def test_connections_do_not_keep_what_large_rows_took(big, forebay):
         for c in clients:
             assert c.read() == b"L" * large
     c = clients[0]
-    for n in range(0, LIMIT // 1000, 100):
-        assert c.pipeline([["SET", "key:%d" % i, b"v" * 1000] for i in range(n, n + 100)]) == [
-            "OK"] * 100
-    assert c.cmd("DBSIZE") > LIMIT * 0.6 / 1000
+
+    def keys_after_setting_all():
+        for n in range(0, LIMIT // 1000, 100):
+            assert c.pipeline([["SET", "key:%d" % i, b"v" * 1000] for i in range(n, n + 100)]) == [
+                "OK"] * 100
+        return c.cmd("DBSIZE")
+
+    # What the rows took is kept free for the next for about a second.
+    until(lambda: keys_after_setting_all() > LIMIT * 0.6 / 1000, "keys have all room", 10)
     for c in clients:
         c.close()
 

@@ -488,6 +488,60 @@ static void test_slack_of_slabs(void **state) {
     mem_thread_unregister();
 }
 
+static uint64_t keys_count(struct keyspace *ks) {
+    uint64_t keys, expires;
+    keyspace_count(ks, NULL, 0, &keys, &expires);
+    return keys;
+}
+
+/* What rows on their way take is kept free while they come and go: keys go once, not each time. */
+static void test_rows_that_come_and_go(void **state) {
+    enum { ROWS_BYTES = 4 * MB };
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_LRU);
+    fill(ks, 0, BUDGET / 100, 100);
+    for (unsigned i = 0; i < 3; i++) {
+        keyspace_rows_come(ks, ROWS_BYTES / 2);
+        keyspace_rows_come(ks, ROWS_BYTES / 2);
+        keyspace_rows_come(ks, -ROWS_BYTES);
+    }
+    for (unsigned i = 0; i < 500; i++) {
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 64));
+    }
+    assert_true((uint64_t)mem_used_bytes() + ROWS_BYTES <= ks->maxmemory_bytes);
+    assert_true(used_share(ks) > 0.7);
+    uint64_t keys = keys_count(ks);
+    for (unsigned i = 0; i < 10; i++) {
+        void *rows = mem_alloc(ROWS_BYTES);
+        keyspace_rows_come(ks, ROWS_BYTES);
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 64));
+        mem_free(rows);
+        keyspace_rows_come(ks, -ROWS_BYTES);
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 64));
+    }
+    assert_int_equal(keys_count(ks), keys);
+    for (unsigned i = 0; i < 5000; i++) { /* without loads the room is the keys' again */
+        keyspace_measure(ks);
+    }
+    ks->overhead_bytes = 0;
+    fill(ks, 2 * BUDGET, BUDGET / 100, 100);
+    assert_true(used_share(ks) > 0.95);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+/* Nobody is refused anything for rows that might come. */
+static void test_rows_that_might_come_refuse_nothing(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_NONE);
+    fill(ks, 0, BUDGET / 400, 100);
+    keyspace_rows_come(ks, BUDGET);
+    keyspace_rows_come(ks, -BUDGET);
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* Most of maxmemory is used or held by what is no key: keys have what is left, and do not go as
  * soon as they are set. */
 static void test_little_beside_the_keys(void **state) {
@@ -526,6 +580,8 @@ int main(void) {
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
         cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
         cmocka_unit_test(test_slack_of_slabs),
+        cmocka_unit_test(test_rows_that_come_and_go),
+        cmocka_unit_test(test_rows_that_might_come_refuse_nothing),
         cmocka_unit_test(test_little_beside_the_keys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

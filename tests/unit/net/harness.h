@@ -50,7 +50,7 @@ struct env {
     int accepted[CONNS_MAX];
     unsigned accepted_listener[CONNS_MAX];
     unsigned accepted_count;
-    struct net_event held[NET_BUFFERS_COUNT];
+    struct net_event held[NET_BUFFERS_MAX];
     struct net_event events[NET_EVENTS_MAX];
 };
 
@@ -72,13 +72,15 @@ static inline bool stream_matches(unsigned id, uint64_t from, const char *got, s
     return true;
 }
 
-static inline struct env *env_create(enum net_backend backend, const int *fds, unsigned count) {
+static inline struct env *env_create_with(enum net_backend backend, const int *fds, unsigned count,
+                                          unsigned buffers) {
     struct env *env = mem_zalloc(sizeof *env);
     env->backend = backend;
     env->check_stream = true;
     struct net_params params = {.backend = backend,
                                 .listen_fds = fds,
                                 .listen_fds_count = count,
+                                .buffers_count = buffers,
                                 .soft_limit_bytes = SOFT_LIMIT};
     char why[200] = "";
     env->net = net_create(&params, why, sizeof why);
@@ -90,6 +92,10 @@ static inline struct env *env_create(enum net_backend backend, const int *fds, u
     assert_non_null(env->net);
     assert_int_equal(net_backend(env->net), backend);
     return env;
+}
+
+static inline struct env *env_create(enum net_backend backend, const int *fds, unsigned count) {
+    return env_create_with(backend, fds, count, 0);
 }
 
 static inline void env_destroy(struct env *env) {
@@ -134,7 +140,7 @@ static inline void on_data(struct env *env, struct client *c, struct net_event *
         wish_place(env, c);
     }
     if (env->hold_buffers) {
-        assert_true(env->held_count < NET_BUFFERS_COUNT);
+        assert_true(env->held_count < NET_BUFFERS_MAX);
         env->held[env->held_count++] = *event;
     } else {
         net_event_done(env->net, event);

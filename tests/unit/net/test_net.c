@@ -360,6 +360,29 @@ static void many_chunks_leave_in_order(void **state) {
     env_destroy(env);
 }
 
+static void few_buffers(void **state) {
+    enum { COUNT = 60, BUFFERS = 8, ROUNDS = 20 };
+    struct env *env = env_create_with(*(enum net_backend *)*state, NULL, 0, BUFFERS);
+    struct client *clients[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        clients[i] = client_open(env, false, i);
+        peer_send(clients[i], 10);
+    }
+    env->hold_buffers = true;
+    RUN_UNTIL(env, env->held_count == BUFFERS);
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        env_round(env, 0);
+        assert_int_equal(env->held_count, BUFFERS);
+    }
+    env_release_held(env);
+    env->hold_buffers = false;
+    for (unsigned i = 0; i < COUNT; i++) {
+        RUN_UNTIL(env, clients[i]->received == 10);
+        client_free(env, clients[i]);
+    }
+    env_destroy(env);
+}
+
 static void buffers_run_out_and_come_back(void **state) {
     enum { COUNT = 300 };
     struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
@@ -370,7 +393,7 @@ static void buffers_run_out_and_come_back(void **state) {
         peer_send(clients[i], 10);
     }
     env->hold_buffers = true;
-    RUN_UNTIL(env, env->held_count == NET_BUFFERS_COUNT);
+    RUN_UNTIL(env, env->held_count == NET_BUFFERS_MAX);
     unsigned datas = 0;
     for (int i = 0; i < 5; i++) {
         env_round(env, 0);
@@ -378,7 +401,7 @@ static void buffers_run_out_and_come_back(void **state) {
     for (unsigned i = 0; i < COUNT; i++) {
         datas += clients[i]->datas;
     }
-    assert_int_equal(datas, NET_BUFFERS_COUNT);
+    assert_int_equal(datas, NET_BUFFERS_MAX);
     /* Those that wait for a buffer may be closed, paused, resumed. */
     for (unsigned i = 0; i < COUNT; i++) {
         if (i % 7 == 0) {
@@ -409,7 +432,7 @@ static void buffers_run_out_and_come_back(void **state) {
     for (unsigned i = 0; i < COUNT; i++) {
         peer_send(clients[i], 10);
     }
-    RUN_UNTIL(env, env->held_count == NET_BUFFERS_COUNT);
+    RUN_UNTIL(env, env->held_count == NET_BUFFERS_MAX);
     env_release_held(env);
     env->hold_buffers = false;
     for (unsigned i = 0; i < COUNT; i++) {
@@ -561,6 +584,7 @@ int main(void) {
         BOTH(many_connections),
         BOTH(close_during_a_send),
         BOTH(many_chunks_leave_in_order),
+        BOTH(few_buffers),
         BOTH(buffers_run_out_and_come_back),
         BOTH(received_into_the_owners_memory),
         BOTH(ends_while_receiving_into_the_owners_memory),

@@ -33,20 +33,25 @@ static int teardown(void **state) {
     return 0;
 }
 
+static _Atomic int64_t told_bytes, told_most;
+
+static void on_loads_bytes(void *ctx, int64_t bytes) {
+    int64_t now = atomic_fetch_add(&told_bytes, bytes) + bytes, most = atomic_load(&told_most);
+    while (now > most && !atomic_compare_exchange_weak(&told_most, &most, now)) {
+    }
+}
+
 static void open_store(uint32_t pool, int64_t timeout_ms, uint64_t max_bytes) {
     struct store_params params = fixture_params(file.url);
+    told_bytes = told_most = 0;
     params.pool = pool;
     params.timeout_ms = timeout_ms;
+    params.on_loads_bytes = on_loads_bytes;
     params.breaker_errors = 1;
     params.breaker_window_ms = params.breaker_open_ms = 60000;
     fixture_open(&f, &params);
     map = fixture_map("k k:{id} table=t as=string:v");
     store_set_loads_bytes_max(f.store, max_bytes);
-}
-
-static void close_store(void) {
-    fixture_close(&f);
-    mapping_unref(map);
 }
 
 static struct store_stats stats_now(void) {
@@ -81,6 +86,11 @@ static void wait_until(bool (*is)(void)) {
         assert_true(clock_mono_us() - start_us < WAIT_MS * 1000);
         poll(NULL, 0, 1);
     }
+}
+
+static void close_store(void) {
+    fixture_close(&f);
+    mapping_unref(map);
 }
 
 static void expect_row(struct store_request *r) {
@@ -132,6 +142,8 @@ static void test_waits_and_goes_on(void **state) {
     release_all(v, ROWS);
     wait_until(is_idle); /* the last query's rows come before it ends */
     assert_int_equal(stats_now().loads_bytes, 0);
+    assert_int_equal(told_bytes, 0); /* who wants to know was told of all */
+    assert_true((uint64_t)told_most >= ROW_BYTES);
     close_store();
 }
 
