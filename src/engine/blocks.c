@@ -11,7 +11,8 @@
  * 5. What takes the kernel time (mapping, unmapping, giving a block's memory back) is done without
  *    the mutex: a block is taken until its memory is gone, a chunk is forgotten before it is.
  * 6. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
- *    taken, or the kernel would in time make it whole again, free blocks and all. */
+ *    taken, or the kernel would in time make it whole again, free blocks and all.
+ * 7. Spans are mapped and unmapped one by one, and only counted here. */
 #include "engine/blocks.h"
 
 #include <pthread.h>
@@ -25,7 +26,7 @@
 #include "ds/list.h"
 
 enum {
-    CHUNK_SPACE_BYTES = BLOCK_BYTES * CHUNK_BLOCKS,
+    CHUNK_SPACE_BYTES = SPAN_BYTES,
     RESERVE_FROM_CHUNKS = 64, /* in smaller pools a chunk more would be much */
     RESERVE_IDLE_S = 1,
     PAGE_BYTES = 4096, /* or larger; what is touched at least once */
@@ -45,8 +46,10 @@ struct block_pool {
     struct hmap chunks; /* by address */
     struct list partial;
     uint64_t spare_count, empty_count, chunks_count;
+    uint64_t takes, tidied_at; /* blocks, ever; the same at block_pool_tidy */
     _Atomic uint64_t used_count;
     _Atomic uint64_t resident_count; /* of blocks: used, spare and the reserve's */
+    _Atomic uint64_t spans_count, spans_held; /* bytes */
     bool huge;
     char *reserve;         /* a chunk's space, touched; NULL = none */
     bool wanted, stopping; /* a reserve is; the thread ends */
@@ -99,7 +102,7 @@ void block_pool_destroy(struct block_pool *pool) {
     if (!pool) {
         return;
     }
-    ASSERT(atomic_load(&pool->used_count) == 0);
+    ASSERT(atomic_load(&pool->used_count) == 0 && atomic_load(&pool->spans_count) == 0);
     LIST_FOR_EACH(link, &pool->partial) {
         struct chunk *c = CONTAINER_OF(link, struct chunk, link);
         forget_chunk(pool, c);
@@ -230,9 +233,8 @@ static struct chunk *find_chunk(struct block_pool *pool) {
     return add_chunk(pool, space);
 }
 
-void *block_take(struct block_pool *pool) {
-    pthread_mutex_lock(&pool->mutex);
-    struct chunk *c = find_chunk(pool);
+/* Under the mutex. */
+static void *take_from(struct block_pool *pool, struct chunk *c) {
     unsigned i = (unsigned)__builtin_ctz(c->spare ? c->spare : ~c->taken),
              spare = c->spare >> i & 1;
     pool->empty_count -= c->taken == 0;
@@ -245,8 +247,15 @@ void *block_take(struct block_pool *pool) {
         c->huge = c->huge || (pool->huge && mem_map_huge(c->base, CHUNK_SPACE_BYTES, true));
     }
     count(&pool->used_count, 1);
-    pthread_mutex_unlock(&pool->mutex);
     return c->base + (size_t)i * BLOCK_BYTES;
+}
+
+void *block_take(struct block_pool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    pool->takes++;
+    void *block = take_from(pool, find_chunk(pool));
+    pthread_mutex_unlock(&pool->mutex);
+    return block;
 }
 
 static struct chunk *chunk_of(const struct block_pool *pool, const char *base) {
@@ -271,16 +280,15 @@ static void release_block(struct block_pool *pool, struct chunk *c, void *block)
     pthread_mutex_lock(&pool->mutex);
 }
 
-void block_give(struct block_pool *pool, void *block) {
+static void give(struct block_pool *pool, void *block, uint64_t spare_most) {
     uintptr_t at = (uintptr_t)block;
     ASSERT(at % BLOCK_BYTES == 0);
     pthread_mutex_lock(&pool->mutex);
     struct chunk *c = chunk_of(pool, (char *)(at - at % CHUNK_SPACE_BYTES));
     uint32_t bit = 1u << at % CHUNK_SPACE_BYTES / BLOCK_BYTES;
     ASSERT(c->taken & bit);
-    uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed) - 1;
     bool last = c->taken == bit && pool->empty_count > 0; /* all of the chunk goes, see below */
-    if (last || pool->spare_count < MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE)) {
+    if (last || pool->spare_count < spare_most) {
         c->spare |= bit;
         pool->spare_count++;
     } else {
@@ -302,20 +310,85 @@ void block_give(struct block_pool *pool, void *block) {
     }
 }
 
+void block_give(struct block_pool *pool, void *block) {
+    uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed) - 1;
+    give(pool, block, MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE));
+}
+
+/* A block that is free and in memory; NULL: there is none. */
+static void *take_spare(struct block_pool *pool) {
+    void *block = NULL;
+    pthread_mutex_lock(&pool->mutex);
+    LIST_FOR_EACH(link, &pool->partial) {
+        struct chunk *c = CONTAINER_OF(link, struct chunk, link);
+        if (c->spare) {
+            block = take_from(pool, c);
+            break;
+        }
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return block;
+}
+
+void block_pool_tidy(struct block_pool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    bool quiet = pool->takes == pool->tidied_at;
+    pool->tidied_at = pool->takes;
+    pthread_mutex_unlock(&pool->mutex);
+    void *block;
+    for (unsigned i = 0; quiet && i < BLOCKS_TIDIED_MAX && (block = take_spare(pool)); i++) {
+        give(pool, block, 0);
+    }
+}
+
+/* --- spans --- */
+
+void *block_take_span(struct block_pool *pool) {
+    char *span = mem_map(SPAN_BYTES, SPAN_BYTES);
+    mem_map_huge(span, SPAN_BYTES, false);
+    count(&pool->spans_count, 1);
+    return span;
+}
+
+void block_hold_span(struct block_pool *pool, uint64_t bytes) {
+    count(&pool->spans_held, (int64_t)bytes);
+}
+
+void block_trim_span(struct block_pool *pool, void *at, uint64_t bytes) {
+    mem_map_release(at, bytes);
+    count(&pool->spans_held, -(int64_t)bytes);
+}
+
+void block_set_span_huge(struct block_pool *pool, void *span, bool huge) {
+    if (pool->huge) {
+        mem_map_huge(span, SPAN_BYTES, huge);
+    }
+}
+
+void block_give_span(struct block_pool *pool, void *span, uint64_t held) {
+    mem_unmap(span, SPAN_BYTES);
+    count(&pool->spans_held, -(int64_t)held);
+    count(&pool->spans_count, -1);
+}
+
+/* --- figures --- */
+
 uint64_t block_pool_used_bytes(const struct block_pool *pool) {
-    return atomic_load_explicit(&pool->used_count, memory_order_relaxed) * BLOCK_BYTES;
+    return atomic_load_explicit(&pool->used_count, memory_order_relaxed) * BLOCK_BYTES +
+           atomic_load_explicit(&pool->spans_held, memory_order_relaxed);
 }
 
 uint64_t block_pool_idle_bytes(const struct block_pool *pool) {
     uint64_t resident = atomic_load_explicit(&pool->resident_count, memory_order_relaxed);
     uint64_t used = atomic_load_explicit(&pool->used_count, memory_order_relaxed);
-    return resident > used ? (resident - used) * BLOCK_BYTES : 0;
+    return resident > used ? (resident - used) * BLOCK_BYTES : 0; /* spans have none */
 }
 
 void block_pool_stats(struct block_pool *pool, struct block_stats *out) {
     pthread_mutex_lock(&pool->mutex);
+    uint64_t spans = atomic_load_explicit(&pool->spans_count, memory_order_relaxed);
     *out = (struct block_stats){.used = block_pool_used_bytes(pool),
                                 .spare = block_pool_idle_bytes(pool),
-                                .mapped = pool->chunks_count * CHUNK_SPACE_BYTES};
+                                .mapped = (pool->chunks_count + spans) * CHUNK_SPACE_BYTES};
     pthread_mutex_unlock(&pool->mutex);
 }

@@ -46,8 +46,9 @@ enum {
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
     PURGE_BYTES_MAX = 64 * 1024 * 1024, /* of overhead: more would take a shard too long */
-    HEAPS_A_PARTITION = 2,
+    HEAPS_A_PARTITION = 3,
     NEAR_DIVISOR = 2,
+    SHORT_DIVISOR = 8,
     SMALL_BYTES = 16 * 1024 * 1024,
     EVICT_MIN = 64,
     EVICT_A_COMMAND = 4,
@@ -172,6 +173,12 @@ static uint64_t loose_bytes(const struct keyspace *ks) {
     return is_small(ks, max)
                ? above(m.used + m.holes + m.ahead, max)
                : above(resident_of(&m) + m.ahead, with_permille(max, COMPACT_PERMILLE));
+}
+
+bool keyspace_is_short(const struct keyspace *ks) {
+    uint64_t max = load(&ks->maxmemory_bytes);
+    struct memory m = memory_of(ks);
+    return max && resident_of(&m) > max - max / SHORT_DIVISOR;
 }
 
 bool keyspace_is_full(const struct keyspace *ks) {
@@ -530,13 +537,14 @@ static bool compact(struct keyspace *ks, uint32_t shard, uint32_t commands, uint
     struct evictor *v = &ks->evictors[shard];
     uint64_t more = haste < COMPACT_HASTE_MAX ? 0 : grown / COMPACT_GROWN_BYTES;
     uint64_t steps = 1 + MIN(more, (uint64_t)COMPACT_STEPS_MAX);
+    const struct compact_from from = {.percent = COMPACT_PERCENT_MIN, .pressed = true};
     for (unsigned tries = 0; tries < COMPACT_TRIES && steps > 0;) {
         struct partition *p = ks->partitions[v->compact_rotor++ % ks->partitions_count];
         if (!enter(v, p)) {
             tries++;
             continue;
         }
-        uint32_t moved = part_compact(p, COMPACT_PERCENT_MIN, limit);
+        uint32_t moved = part_compact(p, from, limit);
         leave(v, p);
         v->compact_barren = moved ? 0 : v->compact_barren + 1;
         if (moved) {

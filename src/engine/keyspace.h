@@ -145,6 +145,8 @@ void keyspace_swap(struct keyspace *ks, unsigned a, unsigned b);
 /* Memory is above maxmemory, or resident memory above it by some per cent: something is to go, or
  * to be compacted. */
 bool keyspace_is_full(const struct keyspace *ks);
+/* It will be soon: what is resident is within an eighth of maxmemory. */
+bool keyspace_is_short(const struct keyspace *ks);
 /* While that is so: frees or evicts at most `limit` entries, from all partitions in turn, and does
  * a step of compaction. False when there was nothing to free and nothing to move. */
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);

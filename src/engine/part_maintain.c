@@ -111,5 +111,8 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit) {
     mrc_set_enabled(&p->mrc, atomic_load_explicit(&p->ks->estimate, memory_order_relaxed));
     part_sweep(p, now_ms, limit);
     part_drain_step(p);
+    if (p->heap.object_max > HEAP_SMALL_MAX && !keyspace_is_short(p->ks)) {
+        heap_use_spans(&p->heap, true);
+    }
     return !list_empty(&p->drain);
 }

@@ -23,6 +23,7 @@ struct partition *part_create(struct keyspace *ks, uint32_t index, uint32_t owne
     list_init(&p->drain);
     mrc_init(&p->mrc, ks->partitions_count);
     heap_init(&p->heap, ks->blocks, ENTRY_GRANULE_BYTES, entry_bytes);
+    heap_init_large(&p->large_heap, &p->heap);
     heap_init(&p->index_heap, ks->blocks, CACHE_LINE_BYTES, segment_own_bytes);
     return p;
 }
@@ -40,6 +41,7 @@ void part_destroy(struct partition *p) {
     lock_release(&p->lock);
     ghosts_free(&p->ghosts);
     heap_deinit(&p->heap);
+    heap_deinit(&p->large_heap);
     heap_deinit(&p->index_heap);
     hmap_free(&p->watched);
     hmap_free(&p->loads);

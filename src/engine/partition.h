@@ -73,7 +73,8 @@ struct partition {
     uint32_t index;
     uint32_t owner; /* shard that maintains it */
     struct keyspace *ks;
-    struct heap heap, index_heap;    /* of all keys' entries, and of the tables' segments */
+    struct heap heap, large_heap;    /* of all keys' entries; allocated through the first */
+    struct heap index_heap;          /* of the tables' segments */
     struct table *db[DATABASES_MAX]; /* made on first use; swapped by SWAPDB */
     struct hmap watched;             /* struct watch_key nodes: command/transaction.c */
     struct hmap loads;               /* loads in flight: the shard layer's nodes */
@@ -182,10 +183,17 @@ bool part_maintain(struct partition *p, int64_t now_ms, uint32_t limit);
 /* Frees a step of the drain: DRAIN_STEP_FIELDS entries and fields, or a few hundred more, or one
  * large string. False when there was nothing. */
 bool part_drain_step(struct partition *p);
-/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks, if more
- * than `percent` of the heap's memory is holes. Returns how many were moved. No entry or slot
- * pointer stays valid. */
-uint32_t part_compact(struct partition *p, unsigned percent, uint32_t limit);
+/* When heaps are compacted: more than `percent` of one is holes, or more than `bytes_an_object` for
+ * each object in it (0 = that is no reason). */
+struct compact_from {
+    unsigned percent, bytes_an_object;
+    bool pressed; /* as memory is short, and what comes takes the place of what goes */
+};
+/* A step of compaction: moves at most `limit` entries or segments out of sparse blocks. Returns how
+ * many were moved. No entry or slot pointer stays valid. */
+uint32_t part_compact(struct partition *p, struct compact_from from, uint32_t limit);
+/* Gives back what its heaps have not filled yet, where nothing was added since the last call. */
+void part_trim(struct partition *p);
 /* A step of defragmentation (part_defrag.c): looks at about `limit` entries and values and moves
  * what lies in sparse slabs of the allocator. Returns how many allocations were moved. Nothing
  * happens when the partition has finished the round (keyspace_defrag_judge). No pointer into a

@@ -303,13 +303,13 @@ bool table_move_entry(struct table *t, const struct key *key, struct entry *from
 
 bool table_move_segment(void *arg, void *from, void *to) {
     (void)arg;
-    struct segment *s = to;
+    const struct segment *s = from;
     struct table *t = s->home;
     if (!t->directory) {
         return false; /* drained */
     }
     ASSERT(word_segment(t->directory[directory_index(t, s->hash)]) == from);
-    directory_set(t, s->hash, s);
+    directory_set(t, s->hash, (word_make(s) & ~SLOT_POINTER_MASK) | (uint64_t)(uintptr_t)to);
     return true;
 }
 

@@ -96,10 +96,10 @@ void table_update(struct table *t, struct table_ref ref, struct entry *e);
 /* Takes the entry out, now the caller's. Shrinks sparse segments by and by. */
 struct entry *table_remove(struct table *t, const struct key *key, struct table_ref ref);
 
-/* The heaps' compaction (heap.h). An entry with this key was copied from `from` to `to`: false when
- * the table holds no entry at `from`. */
+/* The heaps' compaction (heap.h). The entry with this key moves from `from`, where it still is, to
+ * `to`: false when the table holds no entry at `from`. */
 bool table_move_entry(struct table *t, const struct key *key, struct entry *from, struct entry *to);
-/* A segment of some table was copied: the table is told (a heap_move_fn, `arg` unused). */
+/* A segment of some table moves: the table is told (a heap_move_fn, `arg` unused). */
 bool table_move_segment(void *arg, void *from, void *to);
 
 /* Defragmentation of a table in mem_alloc's memory (table_defrag.c, defrag.h). Moves the directory,

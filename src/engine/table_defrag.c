@@ -25,7 +25,7 @@ struct table *table_defrag_self(struct table *t, struct defrag *d) {
 static void move_segment(struct table *t, uint64_t hash, struct defrag *d) {
     struct segment *s = word_segment(t->directory[directory_index(t, hash)]);
     s = defrag_move(d, s, segment_own_bytes(s), CACHE_LINE_BYTES);
-    directory_set(t, hash, s);
+    directory_set(t, hash, word_make(s));
 }
 
 static void move_entry(void *arg, struct entry *e, struct table_ref ref) {

@@ -42,12 +42,12 @@ static inline uint32_t word_main_count(uint64_t word) {
 static inline unsigned word_depth(uint64_t word) {
     return word >> 56;
 }
-/* Enters a segment into all words of the range that `hash` falls into at its depth. */
-static inline void directory_set(struct table *t, uint64_t hash, const struct segment *s) {
-    unsigned spare = t->depth - s->depth;
+/* Enters a segment's word into the directory, for the range that `hash` falls into at its depth. */
+static inline void directory_set(struct table *t, uint64_t hash, uint64_t word) {
+    unsigned spare = t->depth - word_depth(word);
     uint64_t first = directory_index(t, hash) >> spare << spare;
     for (uint64_t i = 0; i < 1ull << spare; i++) {
-        t->directory[first + i] = word_make(s);
+        t->directory[first + i] = word;
     }
 }
 static inline uint64_t table_hash(const struct table *t, struct slice bytes) {

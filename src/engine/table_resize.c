@@ -78,7 +78,7 @@ static void resize_directory(struct table *t, unsigned depth) {
 
 /* Enters a new segment for the range that `hash` falls into at its depth. */
 static void link_segment(struct table *t, uint64_t hash, struct segment *s) {
-    directory_set(t, hash, s);
+    directory_set(t, hash, word_make(s));
     s->home = t;
     s->hash = hash;
     t->segments_at_depth[s->depth]++;

@@ -18,6 +18,7 @@ int64_t memory_watch_run(struct memory_watch *w, struct keyspace *ks, int64_t no
         struct mem_stats stats;
         mem_stats_read(&stats);
         keyspace_defrag_judge(ks, now_us / 1000, &stats);
+        block_pool_tidy(ks->blocks);
         w->judge_us = now_us + JUDGE_US;
     }
     return MIN(w->measure_us, w->judge_us);

@@ -27,6 +27,9 @@ enum {
     COMPACT_STEP_MOVES = 128,
     DEFRAG_STEP = 128, /* entries and values looked at */
     MAINTAIN_IDLE_US = 200 * 1000, /* without anything received */
+    HOLE_BYTES_A_KEY = 12, /* ... and compaction is not in vain */
+    IDLE_HOLES_PERCENT = 2,
+    FINE_PERCENT = 2, /* of the time, for those two */
     EXPIRE_PERCENT = 5,
     EXPIRE_HOT_PERCENT = 25,
     EXPIRE_IDLE_PERCENT = 60,
@@ -59,11 +62,14 @@ void maintain_received(struct shard *sh) {
     sh->maintenance.received_us = sh->env.now_us;
 }
 
+static bool is_idle(const struct shard *sh) {
+    return sh->env.now_us - sh->maintenance.received_us > MAINTAIN_IDLE_US;
+}
+
 static bool has_time(const struct shard *sh, const struct partition *p) {
     const struct maintenance *m = &sh->maintenance;
-    bool idle = sh->env.now_us - m->received_us > MAINTAIN_IDLE_US;
     uint64_t percent = !expire_pace_is_hot(&p->pace) ? EXPIRE_PERCENT
-                       : idle                        ? EXPIRE_IDLE_PERCENT
+                       : is_idle(sh)                 ? EXPIRE_IDLE_PERCENT
                                                      : EXPIRE_HOT_PERCENT;
     return m->spent_ticks * 100 < m->span_ticks * percent;
 }
@@ -77,6 +83,12 @@ static void note_capped(struct shard *sh, bool swept) {
     }
 }
 
+/* Of the time, for the holes that are few in per cent but many bytes a key, as values are large. */
+static uint64_t fine_percent(const struct shard *sh) {
+    uint64_t most = sh->env.settings->compact_time_percent;
+    return is_idle(sh) ? most : MIN(most, (uint64_t)FINE_PERCENT);
+}
+
 /* A step of compaction where heaps have too many holes, or of defragmentation while a round is on,
  * within their share of the time; true when there is more to do. Under the lock. */
 static bool compact(struct shard *sh, struct partition *p) {
@@ -87,7 +99,12 @@ static bool compact(struct shard *sh, struct partition *p) {
         return false;
     }
     uint64_t before = clock_ticks();
-    uint32_t moved = part_compact(p, percent, COMPACT_STEP_MOVES);
+    struct compact_from from = {.percent = percent};
+    if (m->compact_ticks * 100 <= m->span_ticks * fine_percent(sh)) {
+        from.percent = is_idle(sh) ? MIN(percent, (uint32_t)IDLE_HOLES_PERCENT) : percent;
+        from.bytes_an_object = HOLE_BYTES_A_KEY;
+    }
+    uint32_t moved = part_compact(p, from, COMPACT_STEP_MOVES);
     bool defrags = !moved && part_wants_defrag(p);
     if (defrags) {
         part_defrag(p, DEFRAG_STEP);
@@ -106,6 +123,9 @@ static bool step(struct shard *sh, struct partition *p, bool sweeps) {
     uint64_t before = clock_ticks();
     if (!m->begun && sweeps && part_expire_turn(p, sh->env.now_ms)) {
         m->fast = true;
+    }
+    if (!m->begun && is_idle(sh)) {
+        part_trim(p);
     }
     m->begun = true;
     bool sweep = sweeps && p->pace.left > 0 && has_time(sh, p);

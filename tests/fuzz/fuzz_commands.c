@@ -438,7 +438,7 @@ static void maintain(struct world *w, uint32_t index, uint32_t buckets) {
     struct partition *p = w->ks->partitions[index % w->ks->partitions_count];
     lock_take(&p->lock);
     part_maintain(p, w->env.now_ms, buckets);
-    part_compact(p, 0, buckets * 8);
+    part_compact(p, (struct compact_from){0}, buckets * 8);
     keyspace_defrag_judge(w->ks, w->env.now_ms, &(struct mem_stats){0});
     part_defrag(p, buckets);
     lock_release(&p->lock);

@@ -21,7 +21,8 @@ struct object {
 };
 
 struct model {
-    struct heap heap;
+    struct heap heap, large;
+    bool has_large;
     struct block_pool *pool;
     struct rng rng;
     void *at[OBJECTS];
@@ -39,7 +40,7 @@ static size_t object_bytes(const void *object) {
 static bool object_moved(void *arg, void *from, void *to) {
     struct model *m = arg;
     struct object o;
-    memcpy(&o, to, sizeof o);
+    memcpy(&o, from, sizeof o);
     assert_ptr_equal(m->at[o.number], from);
     if (!m->refuses) {
         m->at[o.number] = to;
@@ -52,6 +53,13 @@ static void start(struct model *m, uint32_t granule) {
     m->rng.state = 7;
     m->pool = block_pool_create(false);
     heap_init(&m->heap, m->pool, granule, object_bytes);
+}
+
+/* With spans for the objects above HEAP_SMALL_MAX. */
+static void start_large(struct model *m, uint32_t granule) {
+    start(m, granule);
+    heap_init_large(&m->large, &m->heap);
+    m->has_large = true;
 }
 
 static void add(struct model *m, uint32_t i, size_t bytes) {
@@ -88,8 +96,14 @@ static void drop(struct model *m, uint32_t i) {
 
 static void check(const struct model *m) {
     heap_check(&m->heap);
-    assert_true(m->heap.live_bytes == m->live);
-    assert_true(heap_block_bytes(&m->heap) == block_pool_used_bytes(m->pool));
+    uint64_t live = m->heap.live_bytes, blocks = heap_block_bytes(&m->heap);
+    if (m->has_large) {
+        heap_check(&m->large);
+        live += m->large.live_bytes;
+        blocks += heap_block_bytes(&m->large);
+    }
+    assert_true(live == m->live);
+    assert_true(blocks == block_pool_used_bytes(m->pool));
     for (uint32_t i = 0; i < OBJECTS; i++) {
         if (m->at[i]) {
             check_object(m, i);
@@ -104,17 +118,27 @@ static void finish(struct model *m) {
         }
     }
     heap_deinit(&m->heap);
+    if (m->has_large) {
+        heap_deinit(&m->large);
+    }
     assert_true(block_pool_used_bytes(m->pool) == 0);
     block_pool_destroy(m->pool);
 }
 
-static void compact_all(struct model *m) {
+static void compact_heap(struct model *m, struct heap *h) {
     /* A percent of holes may be left: blocks with less than a kilobyte of them are not worth it. */
-    for (unsigned i = 0; heap_hole_bytes(&m->heap) * 50 > heap_block_bytes(&m->heap); i++) {
+    for (unsigned i = 0; heap_hole_bytes(h) * 50 > heap_block_bytes(h); i++) {
         assert_true(i < 10 * OBJECTS);
-        if (!heap_compact(&m->heap, 7, object_moved, m)) {
+        if (!heap_compact(h, 7, object_moved, m)) {
             break;
         }
+    }
+}
+
+static void compact_all(struct model *m) {
+    compact_heap(m, &m->heap);
+    if (m->has_large) {
+        compact_heap(m, &m->large);
     }
 }
 
@@ -125,10 +149,14 @@ static size_t any_size(struct model *m) {
                        : rng_below(&m->rng, 20000);
 }
 
-static void run_random(uint32_t granule) {
-    static struct model model;
-    struct model *m = &model;
-    start(m, granule);
+static void compact_some(struct model *m, uint32_t limit) {
+    heap_compact(&m->heap, limit, object_moved, m);
+    if (m->has_large) {
+        heap_compact(&m->large, limit, object_moved, m);
+    }
+}
+
+static void run_random(struct model *m) {
     for (unsigned round = 0; round < 30; round++) {
         for (unsigned step = 0; step < 4000; step++) {
             uint32_t i = (uint32_t)rng_below(&m->rng, OBJECTS / 4);
@@ -138,11 +166,14 @@ static void run_random(uint32_t granule) {
                 add(m, i, any_size(m));
             }
             if (round % 3 == 1 && step % 16 == 0) {
-                heap_compact(&m->heap, 5, object_moved, m);
+                compact_some(m, 5);
             }
         }
+        if (m->has_large) {
+            heap_use_spans(&m->heap, round % 3 != 0);
+        }
         m->refuses = round % 7 == 3;
-        heap_compact(&m->heap, 5, object_moved, m);
+        compact_some(m, 5);
         m->refuses = false;
         check(m);
         if (round % 10 == 9) {
@@ -154,9 +185,14 @@ static void run_random(uint32_t granule) {
 }
 
 static void test_random(void **state) {
-    run_random(2);
-    run_random(4);
-    run_random(64);
+    static struct model model;
+    const uint32_t granules[] = {2, 4, 64};
+    for (unsigned i = 0; i < ARRAY_COUNT(granules); i++) {
+        start(&model, granules[i]);
+        run_random(&model);
+        start_large(&model, granules[i]);
+        run_random(&model);
+    }
 }
 
 /* Holes are used again by objects of their size: no memory is added. */
@@ -259,6 +295,98 @@ static void test_counted(void **state) {
     assert_true(mem_used_bytes() <= before); /* the pool is gone as well */
 }
 
+/* Objects of one size, whatever that is, leave next to nothing at the end of blocks and spans. */
+static void test_ends(void **state) {
+    enum { STEP = 331, BYTES = 12 << 20, WASTE_AN_OBJECT = 20 };
+    static struct model model;
+    struct model *m = &model;
+    for (size_t bytes = 40; bytes <= HEAP_OBJECT_MAX; bytes += STEP) {
+        start_large(m, 2);
+        uint32_t count = (uint32_t)MIN(BYTES / bytes, (size_t)OBJECTS);
+        for (uint32_t i = 0; i < count; i++) {
+            add(m, i, bytes);
+        }
+        uint64_t blocks = block_pool_used_bytes(m->pool);
+        uint64_t most = m->live + (uint64_t)count * WASTE_AN_OBJECT + 2 * BLOCK_BYTES;
+        if (bytes > 8 * 1024 ? blocks > m->live * 101 / 100 + BLOCK_BYTES : blocks > most) {
+            fail_msg("%u objects of %zu bytes take %llu", count, bytes, (unsigned long long)blocks);
+        }
+        finish(m);
+    }
+}
+
+/* Large objects give way to others: nearly all of what is free is given back, and used again. */
+static void test_slide(void **state) {
+    enum { COUNT = 3000, LEFT_PERCENT = 1 };
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        add(m, i, 1100 + rng_below(&m->rng, 8000));
+    }
+    for (unsigned round = 0; round < 6; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            uint64_t kind = rng_below(&m->rng, 10);
+            if (m->at[i] && kind < 6) {
+                drop(m, i);
+            } else if (!m->at[i] && kind < 4) {
+                add(m, i, 1100 + rng_below(&m->rng, 8000));
+            }
+            if (i % 64 == 0 && round % 2) {
+                heap_compact(&m->large, 20, object_moved, m);
+            }
+        }
+        check(m);
+        while (heap_hole_bytes(&m->large) * 100 > heap_block_bytes(&m->large) * LEFT_PERCENT &&
+               heap_compact(&m->large, 7, object_moved, m)) {
+        }
+        check(m);
+        assert_true(heap_block_bytes(&m->large) <
+                    m->live * (100 + LEFT_PERCENT) / 100 + 3 * BLOCK_BYTES);
+    }
+    finish(m);
+}
+
+/* What is not filled goes back when nothing was added for a while; it is filled all the same. */
+static void test_trim(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    for (uint32_t i = 0; i < 200; i++) {
+        add(m, i, i % 2 ? 50 : 2000);
+        if (i % 20 == 0) {
+            heap_trim(&m->heap);
+            heap_trim(&m->large);
+            heap_trim(&m->heap);
+            heap_trim(&m->large);
+            assert_true(heap_block_bytes(&m->large) < m->large.live_bytes + BLOCK_BYTES / 8);
+            check(m);
+        }
+    }
+    finish(m);
+}
+
+/* A block that is being filled, most of it freed, is no worse to be compacted than others. */
+static void test_filling_is_compacted(void **state) {
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    for (uint32_t i = 0; i < 800; i++) {
+        add(m, i, i < 400 ? 150 : 4000);
+    }
+    assert_true(m->heap.blocks_count == 1 && m->large.blocks_count == 1);
+    for (uint32_t i = 0; i < 800; i++) {
+        if (i % 5) {
+            drop(m, i);
+        }
+    }
+    compact_all(m);
+    check(m);
+    assert_true(heap_hole_bytes(&m->heap) < m->heap.live_bytes / 20);
+    assert_true(heap_block_bytes(&m->large) < m->large.live_bytes * 105 / 100 + 2 * BLOCK_BYTES);
+    finish(m);
+}
+
 /* Objects that fill no hole: compaction gives up instead of moving them round for ever. */
 static void test_rests(void **state) {
     static struct model model;
@@ -270,7 +398,7 @@ static void test_rests(void **state) {
     uint64_t before = heap_block_bytes(&m->heap);
     unsigned steps = 0;
     while (heap_compact(&m->heap, 4, object_moved, m)) {
-        assert_true(++steps < 100);
+        assert_true(++steps < 200);
     }
     assert_true(heap_block_bytes(&m->heap) <= before + BLOCK_BYTES);
     check(m);
@@ -318,6 +446,38 @@ static void test_blocks(void **state) {
     }
     block_pool_stats(pool, &stats);
     assert_true(stats.used == 0 && stats.mapped <= CHUNK_BLOCKS * BLOCK_BYTES);
+    block_pool_destroy(pool);
+}
+
+/* Free blocks keep their memory only while blocks are taken. */
+static void test_tidy(void **state) {
+    enum { COUNT = 3 * CHUNK_BLOCKS, KEPT = CHUNK_BLOCKS + 5 };
+    struct block_pool *pool = block_pool_create(false);
+    char *blocks[COUNT];
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = block_take(pool);
+        memset(blocks[i], (int)i, BLOCK_BYTES);
+    }
+    for (unsigned i = KEPT; i < COUNT; i++) {
+        block_give(pool, blocks[i]);
+    }
+    assert_true(block_pool_idle_bytes(pool) >= BLOCKS_SPARE_MIN * BLOCK_BYTES);
+    block_pool_tidy(pool); /* some were taken before */
+    assert_true(block_pool_idle_bytes(pool) >= BLOCKS_SPARE_MIN * BLOCK_BYTES);
+    block_pool_tidy(pool);
+    assert_true(block_pool_idle_bytes(pool) == 0);
+    assert_true(block_pool_used_bytes(pool) == KEPT * BLOCK_BYTES);
+    for (unsigned i = KEPT; i < COUNT; i++) {
+        blocks[i] = block_take(pool);
+        memset(blocks[i], (int)i, BLOCK_BYTES);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        assert_true(blocks[i][0] == (char)i && blocks[i][BLOCK_BYTES - 1] == (char)i);
+        block_give(pool, blocks[i]);
+    }
+    block_pool_tidy(pool);
+    block_pool_tidy(pool);
+    assert_true(block_pool_idle_bytes(pool) == 0);
     block_pool_destroy(pool);
 }
 
@@ -402,8 +562,10 @@ int main(void) {
         cmocka_unit_test(test_random),       cmocka_unit_test(test_same_size_reuse),
         cmocka_unit_test(test_shape_change), cmocka_unit_test(test_refused_move),
         cmocka_unit_test(test_counted),      cmocka_unit_test(test_rests),
+        cmocka_unit_test(test_ends),         cmocka_unit_test(test_slide),
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
-        cmocka_unit_test(test_block_threads),
+        cmocka_unit_test(test_block_threads), cmocka_unit_test(test_tidy),
+        cmocka_unit_test(test_trim),         cmocka_unit_test(test_filling_is_compacted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -204,7 +204,7 @@ static void upkeep(struct world *w) {
     lock_take(&p->lock);
     part_expire_turn(p, w->now_ms);
     part_maintain(p, w->now_ms, 1000);
-    part_compact(p, 0, (uint32_t)rng_below(&w->rng, 200));
+    part_compact(p, (struct compact_from){0}, (uint32_t)rng_below(&w->rng, 200));
     lock_release(&p->lock);
 }
 

@@ -11,6 +11,7 @@
 #include "keys.h"
 
 static const struct entry_origin no_origin = {0, 0}, some_origin = {3, 4};
+static const struct compact_from compact_any = {0}, compact_2_percent = {.percent = 2};
 
 struct fixture {
     struct keyspace *ks;
@@ -48,6 +49,7 @@ static int teardown(void **state) {
         }
     }
     heap_check(&fix.p->heap);
+    heap_check(&fix.p->large_heap);
     heap_check(&fix.p->index_heap);
     hmap_remove(&fix.p->watched, &fix.watch);
     lock_release(&fix.p->lock);
@@ -419,7 +421,7 @@ static void test_compact(void **state) {
     }
     uint64_t before = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
     uint64_t moved = 0;
-    for (uint32_t step; (step = part_compact(p, 2, 50)) > 0; moved += step) {
+    for (uint32_t step; (step = part_compact(p, compact_2_percent, 50)) > 0; moved += step) {
         assert_true(step <= 51 && moved < 100 * KEYS);
     }
     uint64_t after = heap_block_bytes(&p->heap) + heap_block_bytes(&p->index_heap);
@@ -436,12 +438,80 @@ static void test_compact(void **state) {
         part_delete(p, i % 3 ? 0 : 5, key_of(&t, i), 10);
     }
     part_flush(p, 0);
-    assert_int_equal(part_compact(p, 0, 50), 0);
+    assert_int_equal(part_compact(p, compact_any, 50), 0);
     while (part_drain_step(p)) {
     }
-    while (part_compact(p, 2, 50)) {
+    while (part_compact(p, compact_2_percent, 50)) {
     }
     table_check(p->db[5]);
+}
+
+enum { LARGE_MAX = 6200 };
+
+static struct slice large_value(char *text, int i, size_t len) {
+    memset(text, 'a' + i % 26, len);
+    return (struct slice){text, len};
+}
+
+static void set_all_large(int keys, size_t len, unsigned shuffle) {
+    static char text[LARGE_MAX];
+    struct text t;
+    for (int n = 0; n < keys; n++) {
+        int i = (int)((unsigned)n * shuffle % (unsigned)keys);
+        part_set_string(fix.p, 0, key_of(&t, i), large_value(text, i, len), EXPIRE_NEVER);
+    }
+}
+
+static void check_all_large(int keys, size_t len) {
+    static char text[LARGE_MAX];
+    struct text t;
+    for (int i = 0; i < keys; i++) {
+        struct entry *e = part_peek(fix.p, 0, key_of(&t, i), 10);
+        assert_true(e && slice_eq(entry_string(e), large_value(text, i, len)));
+    }
+}
+
+/* Holes of few per cent are many bytes a key where values are large: closed down to bytes a key. */
+static void test_compact_bytes_an_object(void **state) {
+    enum { KEYS = 9973, BYTES = 12, LAST = 2051 };
+    const struct compact_from fine = {.percent = 100, .bytes_an_object = BYTES};
+    struct partition *p = fix.p;
+    set_all_large(KEYS, 4096, 1);
+    set_all_large(KEYS, 6149, 31);
+    set_all_large(KEYS, LAST, 77);
+    assert_true(heap_hole_bytes(&p->large_heap) > (uint64_t)KEYS * 2 * BYTES);
+    for (uint32_t step, moved = 0; (step = part_compact(p, fine, 50)) > 0; moved += step) {
+        assert_true(moved < 20 * KEYS);
+    }
+    assert_true(heap_hole_bytes(&p->large_heap) <= (uint64_t)KEYS * BYTES);
+    assert_true(heap_hole_bytes(&p->heap) < BLOCK_BYTES);
+    check_all_large(KEYS, LAST);
+    assert_int_equal(part_compact(p, fine, 50), 0);
+    table_check(p->db[0]);
+}
+
+/* While memory is short and spans have holes, what comes goes to blocks; to spans again later. */
+static void test_compact_pressed(void **state) {
+    enum { KEYS = 3989 };
+    struct partition *p = fix.p;
+    set_all_large(KEYS, 4096, 1);
+    assert_int_equal(part_compact(p, (struct compact_from){.percent = 2, .pressed = true}, 50), 0);
+    set_all_large(KEYS, 4096, 31);
+    assert_true(p->heap.live_bytes == 0); /* holes of one size are filled: nothing to close */
+    set_all_large(KEYS / 2, 1500, 31);
+    while (part_compact(p, (struct compact_from){.percent = 2, .pressed = true}, 50)) {
+    }
+    uint64_t before = p->large_heap.live_bytes;
+    set_all_large(KEYS, 5000, 77);
+    assert_true(p->large_heap.live_bytes < before && p->heap.live_bytes > 4000ul * KEYS);
+    check_all_large(KEYS, 5000);
+    part_maintain(p, 10, 0); /* without maxmemory it is not short */
+    set_all_large(KEYS, 3000, 31);
+    assert_true(p->heap.live_bytes == 0 && p->large_heap.live_bytes > 3000ul * KEYS);
+    while (part_compact(p, compact_2_percent, 50)) {
+    }
+    check_all_large(KEYS, 3000);
+    table_check(p->db[0]);
 }
 
 static void test_destroy_with_drain(void **state) { /* leaks show under sanitizers */
@@ -505,6 +575,8 @@ int main(void) {
         TEST(test_drain_counts_fields),
         TEST(test_ghosts_from_first_eviction),
         TEST(test_compact),
+        TEST(test_compact_bytes_an_object),
+        TEST(test_compact_pressed),
         TEST(test_destroy_with_drain),
         TEST(test_idle_and_frequency),
     };
