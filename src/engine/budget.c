@@ -62,6 +62,8 @@ enum {
     LOOK_BYTES = 64 * 1024,
     EVICT_TURNS_MAX = 8, /* looks for one eviction; in the last one uses do not count */
     EVICT_STAYS_MAX = 4, /* a turn */
+    FEW_SEEN_MIN = 40,   /* candidates, of several partitions where each has few entries */
+    FEW_LOOKS_MAX = 16,
     SLACK_DIVISOR = 64,
     DRAIN_STEP_COST = 16,    /* evictions that a step of the drain counts for */
     COMPACT_PERCENT_MIN = 2, /* of holes */
@@ -400,12 +402,13 @@ void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
 
 enum freed { FREED_NOTHING, FREED_DRAINED, FREED_ENTRY };
 
-/* The candidate whose turn it is: of the new entries while they are more than their share. */
+/* The candidate whose turn it is: of the new entries while they, with the one that is to come, are
+ * more than their share. */
 static bool take_candidate(const struct keyspace *ks, struct evictor *v,
                            struct evict_candidate *out) {
     uint64_t marked = atomic_load_explicit(&ks->marked, memory_order_relaxed);
     uint64_t entries = atomic_load_explicit(&ks->entries, memory_order_relaxed);
-    bool many_new = marked * NEW_SHARE_UNIT > entries * new_share_of(&ks->new_share);
+    bool many_new = (marked + 1) * NEW_SHARE_UNIT > entries * new_share_of(&ks->new_share);
     struct evict_pool *first = many_new ? &v->new_entries : &v->proved;
     struct evict_pool *second = many_new ? &v->proved : &v->new_entries;
     return evict_pool_take(first, out) || evict_pool_take(second, out);
@@ -478,10 +481,12 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     if (drain_victim(ks, v)) {
         return FREED_DRAINED;
     }
-    for (uint32_t turn = 0; turn < EVICT_TURNS_MAX; turn++) {
+    v->seen = 0;
+    for (uint32_t turn = 0, looks = 0; turn < EVICT_TURNS_MAX; looks++) {
         struct partition *p = ks->partitions[v->rotor++ % ks->partitions_count];
         enum freed freed = FREED_NOTHING;
         if (!enter(v, p)) {
+            turn++;
             continue;
         }
         if (part_drain_step(p)) {
@@ -493,9 +498,15 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
             leave(v, p);
             return freed;
         }
+        if (part_has_few(p) && !policy_of(policy)->at_random && v->seen < FEW_SEEN_MIN &&
+            looks < FEW_LOOKS_MAX) {
+            leave(v, p);
+            continue;
+        }
         if (evict_best(ks, p, v, turn == EVICT_TURNS_MAX - 1, now_ms)) {
             return FREED_ENTRY;
         }
+        turn++;
     }
     return FREED_NOTHING;
 }

@@ -38,6 +38,7 @@ struct evictor {
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */
+    uint32_t seen;            /* candidates looked at, for this eviction */
     uint32_t drain_partition; /* has in its drain what was evicted, when `drains` */
     bool drains;
     uint32_t compact_rotor;   /* the same for compaction before a batch */

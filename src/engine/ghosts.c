@@ -14,7 +14,7 @@ enum {
     MARK_PROVED = 0x8000,
     BYTES_TIMES_4 = 7, /* an entry */
 };
-STATIC_ASSERT(sizeof(struct ghost_set) == GHOSTS_MIN, "a cache line");
+STATIC_ASSERT(sizeof(struct ghost_set) == 64, "a cache line");
 
 static struct ghost_set *set_of(const struct ghosts *g, uint64_t hash) {
     return &g->sets[(uint64_t)(uint32_t)(hash >> SET_SHIFT) * g->count >> 32];
@@ -26,21 +26,29 @@ static uint16_t mark_of(uint64_t hash) {
 }
 
 /* Sets are in the order of the hash: each goes to where its share of the room is. */
-static void resize(struct ghosts *g, uint32_t count) {
+static void resize(struct ghosts *g, uint32_t count, uint32_t places) {
     struct ghost_set *sets = mem_alloc_aligned(sizeof *sets, count * sizeof *sets);
     for (uint64_t i = 0; i < count; i++) {
         sets[i] = g->sets ? g->sets[i * g->count / count] : (struct ghost_set){0};
+        for (uint32_t j = places; j < GHOSTS_A_SET; j++) {
+            sets[i].marks[j] = 0;
+        }
+        sets[i].next = (uint16_t)(sets[i].next % places);
     }
     mem_free(g->sets);
-    *g = (struct ghosts){sets, count};
+    *g = (struct ghosts){sets, count, places};
 }
 
 void ghosts_fit(struct ghosts *g, uint64_t entries, bool grow) {
-    uint64_t most = MAX(entries * BYTES_TIMES_4 / 4, (uint64_t)GHOSTS_MIN) / sizeof *g->sets;
+    uint64_t bytes = entries * BYTES_TIMES_4 / 4 + MIN(entries / 2, (uint64_t)GHOSTS_MORE_BYTES);
+    uint64_t most = MAX(bytes * GHOSTS_A_SET / sizeof *g->sets, 1u);
     uint64_t least = most - most / 8; /* not for every entry more or less */
     most = MIN(most, (uint64_t)INT32_MAX);
-    if (g->count > most || (grow && g->count < least)) {
-        resize(g, (uint32_t)(most - most / 16));
+    uint64_t have = (uint64_t)g->count * g->places;
+    if (have > most || (grow && have < least)) {
+        uint64_t want = most - most / 16;
+        uint64_t count = (want + GHOSTS_A_SET - 1) / GHOSTS_A_SET;
+        resize(g, (uint32_t)count, (uint32_t)(want / count));
     }
 }
 
@@ -53,7 +61,7 @@ void ghosts_add(struct ghosts *g, uint64_t hash, bool proved) {
     if (g->count) {
         struct ghost_set *set = set_of(g, hash);
         set->marks[set->next] = (uint16_t)(mark_of(hash) | (proved ? MARK_PROVED : 0));
-        set->next = (uint16_t)((set->next + 1) % GHOSTS_A_SET);
+        set->next = (uint16_t)((set->next + 1) % g->places);
     }
 }
 

@@ -4,7 +4,9 @@
  * set that other bits of it say, a cache line, until 31 more were evicted to that set. A
  * partition's, under its lock, while the policy is one of the lfu family.
  *
- * 1. At most 1.75 bytes an entry of the partition, GHOSTS_MIN at least: about 0.8 keys an entry.
+ * 1. At most 1.75 bytes an entry of the partition and GHOSTS_MORE_BYTES, in whole cache lines: 0.8
+ *    to 1.1 keys an entry. Of the only lines of a partition with few entries no more places are
+ *    used than that: who remembers keys for many rounds takes all that comes back for proved.
  * 2. A key that was never there is taken for a ghost once in 1000 times. (Once in 40 was enough to
  *    spoil the proved queue where most requests miss.)
  * 3. Sets are large so that keys are remembered for about the same time, within a fifth or so: with
@@ -12,7 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { GHOSTS_MIN = 64, GHOSTS_A_SET = 31 };
+enum { GHOSTS_A_SET = 31, GHOSTS_MORE_BYTES = 512 };
 enum ghost { GHOST_NONE, GHOST_NEW, GHOST_PROVED };
 
 struct ghost_set {
@@ -23,6 +25,7 @@ struct ghost_set {
 struct ghosts {
     struct ghost_set *sets; /* NULL: none yet */
     uint32_t count;         /* of sets */
+    uint32_t places;        /* in use in each */
 };
 
 /* Room in proportion to `entries`; those remembered stay. Without `grow` it is only made less. */

@@ -6,8 +6,10 @@
 enum {
     WINDOW_DIVISOR = 4, /* of the entries; half of it is from before */
     WINDOW_MIN = 64,
-    DOUBT_DIVISOR = 32, /* of the entries: so many proved ones came back, and did not, at first */
-    TIMES_TENTHS = 20,  /* so many times more often */
+    PROVED_DIVISOR = 8,  /* of the entries: so many proved ones are to go before they count half */
+    DOUBT_DIVISOR = 128, /* of the entries: so many proved ones came back, and did not, at first */
+    DOUBT_MIN = 4,
+    TIMES_TENTHS = 20, /* so many times more often */
     STEP_DIVISOR = 5,
 };
 
@@ -15,8 +17,13 @@ static uint64_t load(const _Atomic uint64_t *value) {
     return atomic_load_explicit(value, memory_order_relaxed);
 }
 
+static void forget_half(struct new_share *s, unsigned i) {
+    atomic_store_explicit(&s->evicted[i], load(&s->evicted[i]) / 2, memory_order_relaxed);
+    atomic_store_explicit(&s->returned[i], load(&s->returned[i]) / 2, memory_order_relaxed);
+}
+
 static void decide(struct new_share *s, uint64_t entries) {
-    uint64_t doubt = entries / DOUBT_DIVISOR + 1;
+    uint64_t doubt = entries / DOUBT_DIVISOR + DOUBT_MIN;
     double new_rate = (double)load(&s->returned[0]) / (double)(load(&s->evicted[0]) + 1);
     double proved_rate =
         (double)(load(&s->returned[1]) + doubt) / (double)(load(&s->evicted[1]) + 2 * doubt);
@@ -27,9 +34,9 @@ static void decide(struct new_share *s, uint64_t entries) {
         share = MAX(share - share / (STEP_DIVISOR + 1), (uint32_t)NEW_SHARE_MIN);
     }
     atomic_store_explicit(&s->extra, share - NEW_SHARE_MIN, memory_order_relaxed);
-    for (unsigned i = 0; i < 2; i++) {
-        atomic_store_explicit(&s->evicted[i], load(&s->evicted[i]) / 2, memory_order_relaxed);
-        atomic_store_explicit(&s->returned[i], load(&s->returned[i]) / 2, memory_order_relaxed);
+    forget_half(s, 0);
+    if (load(&s->evicted[1]) >= WINDOW_MIN / 2 + entries / PROVED_DIVISOR) {
+        forget_half(s, 1);
     }
 }
 

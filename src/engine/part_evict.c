@@ -127,8 +127,7 @@ static struct sampling sampling_of(struct partition *p, const struct policy *pol
                              .wanted = MIN(MAX(wanted, 1u), EVICT_SAMPLES_MAX)};
 }
 
-/* The keyspace's sums take up what has changed in this partition since the last look. */
-static void count_entries(struct partition *p) {
+void part_count_entries(struct partition *p) {
     uint64_t entries = 0, marked = 0;
     for (unsigned db = 0; db < DATABASES_MAX; db++) {
         entries += p->db[db] ? table_count(p->db[db]) : 0;
@@ -170,7 +169,7 @@ bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms) {
         throw_hand(p, s.policy);
         s.wanted = 1;
     }
-    count_entries(p);
+    part_count_entries(p);
     for (uint32_t lines = 0; lines < EVICT_BUCKETS_MAX; lines++) {
         if (s.policy->by_ttl ? s.seen >= s.wanted : lines >= s.wanted && s.seen > 0) {
             break;
@@ -179,7 +178,9 @@ bool part_sample(struct partition *p, struct evictor *to, int64_t now_ms) {
         if (!slots) {
             break;
         }
+        uint32_t seen = s.seen;
         sample_line(&s, slots, &place);
+        to->seen += s.seen - seen;
         p->lines_passed++;
         if (remove_one_expired(&s, place.db, now_ms)) {
             return true;
@@ -235,6 +236,7 @@ static void evict(struct partition *p, unsigned db, struct table_ref ref, int64_
         ghosts_add(&p->ghosts, part_ghost_hash(db, &key), proved);
         p->share_events.evicted[proved] += proved ? PROVED_SAMPLE : 1;
     }
+    part_count_if_few(p);
     part_discard(p, e);
 }
 

@@ -103,7 +103,9 @@ static struct table_ref insert(struct partition *p, unsigned db, const struct ke
     if (part_policy(p)->is_lfu) {
         bits = lfu_bits(p, db, key, e, tick);
     }
-    return table_insert(ensure_table(p, db), key, e, bits);
+    struct table_ref ref = table_insert(ensure_table(p, db), key, e, bits);
+    part_count_if_few(p);
+    return ref;
 }
 
 void part_remove_expired(struct partition *p, unsigned db, const struct key *key,

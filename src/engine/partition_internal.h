@@ -41,6 +41,19 @@ enum { PROVED_SAMPLE = 8 };
 static inline bool part_remembers(uint64_t hash, bool proved) {
     return !proved || (hash >> 8) % PROVED_SAMPLE == 0;
 }
+/* The keyspace's sums take up what has changed in this partition since they last did. */
+void part_count_entries(struct partition *p);
+/* Where partitions have few entries a look at one of them says little of all: sums are kept with
+ * each change, and evictions look at several. */
+enum { PART_FEW = 64 };
+static inline bool part_has_few(const struct partition *p) {
+    return p->counted_entries < PART_FEW;
+}
+static inline void part_count_if_few(struct partition *p) {
+    if (UNLIKELY(part_has_few(p))) {
+        part_count_entries(p);
+    }
+}
 /* Tells watchers; `key` NULL = all of the database. */
 static inline void part_touched(struct partition *p, unsigned db, const struct key *key) {
     if (UNLIKELY(p->watched.count > 0) && p->ks->on_touched) {

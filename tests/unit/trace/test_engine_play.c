@@ -1,4 +1,5 @@
-/* The engine under a trace: it holds no more than it may, loses nothing without need, and repeats. */
+/* The engine under a trace: it holds no more than it may, loses nothing without need, and repeats.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -154,6 +155,28 @@ static void test_loop(void **state) {
     trace_destroy(t);
 }
 
+/* A few entries in each partition, or less than one: no worse than S3-FIFO, which knows where all
+ * of them are. */
+static void test_few_entries(void **state) {
+    static const uint64_t capacities[] = {10, 20, 60, 150};
+    struct trace *t = make_trace(false);
+    char error[TRACE_ERROR_BYTES];
+    for (unsigned i = 0; i < sizeof capacities / sizeof *capacities; i++) {
+        const struct engine_setup setup = setup_of(EVICT_NONE, capacities[i], 1);
+        struct job jobs[] = {
+            {.trace = t, .player = player_find(SLICE("s3-fifo")), .capacity = capacities[i]},
+            {.trace = t, .player = player_find(SLICE("allkeys-lfu")), .capacity = capacities[i]},
+        };
+        assert_true(jobs_run(jobs, 2, 1, &setup, error));
+        uint64_t hits[2];
+        for (unsigned j = 0; j < 2; j++) {
+            hits[j] = jobs[j].counts.requests - jobs[j].counts.misses;
+        }
+        assert_true(hits[1] * 100 > hits[0] * 96);
+    }
+    trace_destroy(t);
+}
+
 static void test_names(void **state) {
     assert_string_equal(engine_policy_name(EVICT_VOLATILE_TTL), "volatile-ttl");
     assert_null(engine_policy_name(EVICT_POLICIES_COUNT));
@@ -194,11 +217,12 @@ static int register_thread(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_objects),   cmocka_unit_test(test_bytes),
-        cmocka_unit_test(test_repeats),   cmocka_unit_test(test_noeviction),
-        cmocka_unit_test(test_too_large), cmocka_unit_test(test_expired),
-        cmocka_unit_test(test_memory),    cmocka_unit_test(test_loop),
-        cmocka_unit_test(test_names),     cmocka_unit_test(test_jobs),
+        cmocka_unit_test(test_objects),     cmocka_unit_test(test_bytes),
+        cmocka_unit_test(test_repeats),     cmocka_unit_test(test_noeviction),
+        cmocka_unit_test(test_too_large),   cmocka_unit_test(test_expired),
+        cmocka_unit_test(test_memory),      cmocka_unit_test(test_loop),
+        cmocka_unit_test(test_few_entries), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_jobs),
     };
     return cmocka_run_group_tests(tests, register_thread, NULL);
 }
