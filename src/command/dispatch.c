@@ -235,19 +235,27 @@ static bool is_out_of_memory(const struct cmd *c) {
         return true;
     }
     if (c->spec->fn == transaction_exec) {
-        return transaction_grows(c->client);
+        return transaction_growth(c->client) > 0;
     }
     return client_has(c->client, CLIENT_MULTI) && !(c->spec->flags & CMD_NOT_QUEUED);
 }
 
-/* What a command that keeps its arguments adds to memory, about. */
-static size_t growth_of(const struct cmd *c) {
+size_t dispatch_growth(const struct cmd *c) {
     return c->args_bytes + c->argc * (size_t)ARGUMENT_BYTES;
+}
+
+/* EXEC waits for what its commands need together, as they can't. What never fits is theirs. */
+static bool has_room_for_queued(struct cmd *c) {
+    size_t bytes = transaction_growth(c->client);
+    return !keyspace_can_hold(c->env->ks, bytes) || cmd_has_room(c, bytes);
 }
 
 /* What a large request says is kept once more where it grows something, or is queued. */
 static inline bool has_room_for_arguments(struct cmd *c, bool queues) {
-    return !(queues || (c->spec->flags & CMD_GROWS)) || cmd_has_room(c, growth_of(c));
+    if (queues || (c->spec->flags & CMD_GROWS)) {
+        return cmd_has_room(c, dispatch_growth(c));
+    }
+    return LIKELY(c->spec->fn != transaction_exec) || has_room_for_queued(c);
 }
 
 static enum dispatch_verdict queue(struct cmd *c) {
@@ -285,11 +293,15 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
     if (UNLIKELY(flags & CLIENT_MULTI) && (spec->flags & CMD_NO_MULTI)) {
         return reject(c, SLICE("ERR Command not allowed inside a transaction"));
     }
+    if (UNLIKELY(c->room_bytes != 0) && spec->fn == transaction_exec) {
+        c->env->over_limit = false; /* no room for all of its commands: each is judged by itself */
+    }
     if (UNLIKELY(c->env->over_limit) && is_out_of_memory(c)) {
         if (c->room_bytes || !keyspace_is_freeing(c->env->ks, c->env->shard)) {
             return reject(c, ERR_OOM);
         }
-        c->room_bytes = mem_good_size(growth_of(c)); /* eviction has not kept up: it waits for it */
+        c->room_bytes =
+            mem_good_size(dispatch_growth(c)); /* eviction has not kept up: it waits for it */
         c->outcome = CMD_ROOM;
         return DISPATCH_REPLIED;
     }

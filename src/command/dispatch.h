@@ -57,6 +57,8 @@ void dispatch_locks(struct cmd *c, struct lockset *out);
 static inline bool dispatch_single_lock(const struct cmd *c) {
     return c->keys_count == 1 && !(c->spec->flags & CMD_ALL_KEYS);
 }
+/* What a command that keeps its arguments adds to memory, about, in bytes. */
+size_t dispatch_growth(const struct cmd *c);
 /* True when running it may change keys though its row does not say so: EXEC of queued writes. */
 bool dispatch_may_write(const struct cmd *c);
 /* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and

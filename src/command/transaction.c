@@ -25,7 +25,7 @@ enum { WATCHES_MAX = 1 << 20, QUEUED_MAX = 1 << 24 };
 struct queued {
     const struct command *spec;
     uint32_t id, argc, keys_count;
-    size_t bytes; /* of all this */
+    size_t bytes; /* of all this, which is a little more than the request's */
     struct key *keys;
     struct slice argv[]; /* then the keys, then the bytes */
 };
@@ -35,7 +35,7 @@ struct transaction {
     uint32_t count, cap;
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
-    bool grows;  /* one has CMD_GROWS */
+    size_t growth_bytes; /* dispatch_growth of those that have CMD_GROWS */
     bool writes; /* one has CMD_WRITE */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
 };
@@ -194,8 +194,8 @@ unsigned transaction_db(const struct client *client) {
     return client->transaction ? client->transaction->db : client_db(client);
 }
 
-bool transaction_grows(const struct client *client) {
-    return client->transaction && client->transaction->grows;
+size_t transaction_growth(const struct client *client) {
+    return client->transaction ? client->transaction->growth_bytes : 0;
 }
 
 bool transaction_writes(const struct client *client) {
@@ -213,8 +213,11 @@ static struct queued *copy_command(struct cmd *c, size_t *bytes) {
         *bytes += c->argv[i].len;
     }
     struct queued *q = mem_alloc(*bytes);
-    *q = (struct queued){
-        .spec = c->spec, .id = c->id, .argc = c->argc, .keys_count = c->keys_count};
+    *q = (struct queued){.spec = c->spec,
+                         .id = c->id,
+                         .argc = c->argc,
+                         .keys_count = c->keys_count,
+                         .bytes = *bytes};
     q->keys = (struct key *)(q->argv + c->argc);
     char *at = (char *)(q->keys + c->keys_count);
     for (uint32_t i = 0; i < c->argc; i++) {
@@ -263,7 +266,7 @@ void transaction_queue(struct cmd *c) {
         t->v = mem_realloc(t->v, t->cap * sizeof *t->v);
     }
     t->v[t->count++] = q;
-    t->grows |= (c->spec->flags & CMD_GROWS) != 0;
+    t->growth_bytes += c->spec->flags & CMD_GROWS ? dispatch_growth(c) : 0;
     t->writes |= (c->spec->flags & CMD_WRITE) != 0;
     /* What walks would lock further partitions while EXEC holds some: against the order. */
     t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;

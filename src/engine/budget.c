@@ -191,10 +191,19 @@ bool keyspace_is_full(const struct keyspace *ks) {
                    (resident && resident_of(&m) + m.ahead > load(&ks->goal_bytes)));
 }
 
+/* So much more can come without anything going for it. */
+static bool is_free(const struct keyspace *ks, uint64_t max, uint64_t bytes) {
+    struct memory m = memory_of(ks);
+    return m.used + m.ahead + bytes <= max &&
+           (!counts_resident(ks, max, &m) || resident_of(&m) + m.ahead + bytes <= max);
+}
+
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
     uint64_t max = load(&ks->maxmemory_bytes), admitted = load(&ks->admitted_bytes);
+    bool waits_for_others = max && !is_free(ks, max, bytes);
     do {
-        if (max && admitted > max / ADMITTED_SHARE && admitted + bytes > max / EXPECTED_SHARE) {
+        if (waits_for_others && admitted > max / ADMITTED_SHARE &&
+            admitted + bytes > max / EXPECTED_SHARE) {
             return false;
         }
     } while (!atomic_compare_exchange_weak_explicit(&ks->admitted_bytes, &admitted,

@@ -167,8 +167,8 @@ void keyspace_note_base(struct keyspace *ks);
  * can: what they took at most lately is kept free for them. Any thread. */
 void keyspace_rows_come(struct keyspace *ks, int64_t bytes);
 /* Memory that is about to be used at once: until keyspace_comes it counts as used, and shards make
- * room for it. False: others were let in with so much that it would be too much together; ask again
- * when they are done. Any thread. */
+ * room for it. False: something would have to go for it, and others were let in with so much that
+ * it would be too much together; ask again when they are done. Any thread, one at a time. */
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
 /* The same for those that can't wait for others. */
 void keyspace_expect_now(struct keyspace *ks, uint64_t bytes);

@@ -15,9 +15,9 @@
  * 2. Where no room can be made commands that grow are refused and the others run all the same.
  *    Nothing is evicted for what could never fit.
  * 3. Sessions are let in one after the other, in the order they came, or as many as take a share of
- *    maxmemory together: or their keys would go for each other's replies. A reply counts until it
- *    is sent, but a client that does not read, or reads slowly, holds up nobody: then it is memory
- *    in use like any other.
+ *    maxmemory together, or as need nothing to go for them: or their keys would go for each other's
+ *    replies. A reply counts until it is sent, but a client that does not read, or reads slowly,
+ *    holds up nobody: then it is memory in use like any other.
  * 4. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
  *    Every shard looks at it at the end of each round, those that gave something back among them;
  *    what a look misses the next finds, CRON_PERIOD_US later at most.

@@ -49,7 +49,6 @@ struct driver_rows {
 struct store_driver {
     const char *name;
     uint32_t row_copies; /* of a row being read, that go with it, the value built of it aside */
-    bool keeps_large;    /* what large rows took stays with a connection until it is closed */
     /* Before all else, by one thread at a time. False with the reason in `why`. */
     bool (*library_open)(struct store_library **out, char *why, size_t why_len) MUST_USE;
     /* After all else. */

@@ -378,8 +378,7 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
 
 const struct store_driver driver_mysql = {
     .name = "mysql",
-    .row_copies = 0, /* packets have a buffer that the connection keeps ... */
-    .keeps_large = true, /* ... and that never shrinks */
+    .row_copies = 0, /* packets have a buffer that the connection keeps */
     .library_open = library_open,
     .library_close = library_close,
     .thread_init = thread_init,

@@ -221,9 +221,9 @@ bool quota_wait(struct worker *w, uint64_t row_bytes) {
     return true;
 }
 
+/* libmariadb's packet buffer never shrinks, SQLite's cache keeps its pages. */
 bool quota_keeps_much(const struct store *s, uint64_t row_bytes) {
-    return s->driver->keeps_large && s->quota.max_bytes &&
-           row_bytes > s->quota.max_bytes / LARGEST_DIVISOR;
+    return s->quota.max_bytes && row_bytes > s->quota.max_bytes / LARGEST_DIVISOR;
 }
 
 uint64_t quota_cache_bytes(const struct store *s) {

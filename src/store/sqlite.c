@@ -446,7 +446,6 @@ static enum driver_status load(struct store_conn *c, const struct schema *schema
 const struct store_driver driver_sqlite = {
     .name = "sqlite",
     .row_copies = 1,
-    .keeps_large = true, /* their pages, as many as its cache has: 2 MB */
     .library_open = library_open,
     .library_close = library_close,
     .thread_init = thread_nothing,

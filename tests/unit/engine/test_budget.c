@@ -358,6 +358,8 @@ static void test_room_for_what_is_expected(void **state) {
     struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
     uint64_t large = mem_good_size(ks->maxmemory_bytes / 4);
     assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
+    assert_true(keyspace_expect(ks, large) && keyspace_expect(ks, large)); /* nothing goes for it */
+    keyspace_expect_no_more(ks, 2 * large);
     fill(ks, 0, LARGE_BUDGET / 100, 100);
     assert_true(keyspace_can_hold(ks, large) && keyspace_expect(ks, large));
     assert_false(keyspace_can_hold(ks, ks->maxmemory_bytes));
@@ -396,8 +398,9 @@ static void test_room_for_what_is_expected(void **state) {
 /* Who may wait is let in when the others' share has come, and gone where it goes soon; who can't is
  * counted all the same. Little is no reason to wait for one that wants much. */
 static void test_shares_of_what_is_expected(void **state) {
-    (void)state;
+    mem_thread_register();
     struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
+    fill(ks, 0, LARGE_BUDGET / 100, 100);
     uint64_t share = ks->maxmemory_bytes / 4, much = 2 * share, little = ks->maxmemory_bytes / 100;
     assert_false(keyspace_is_expecting(ks));
     assert_true(keyspace_expect(ks, much)); /* alone */
@@ -420,6 +423,7 @@ static void test_shares_of_what_is_expected(void **state) {
     keyspace_came(ks, little);
     assert_int_equal(ks->admitted_bytes, 0);
     keyspace_destroy(ks);
+    mem_thread_unregister();
 }
 
 /* What is resident and neither used nor a hole that can be closed is waited for only while something
