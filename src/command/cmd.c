@@ -34,7 +34,7 @@ bool cmd_has_room(struct cmd *c, size_t bytes) {
     if (LIKELY(bytes <= growth_bytes_max) || bytes <= c->room_bytes || growth_bytes_max == 0) {
         return true;
     }
-    c->room_bytes = mem_good_size(bytes);
+    c->room_bytes = MAX(mem_good_size(bytes), bytes); /* 0 beyond all sizes */
     c->outcome = CMD_ROOM;
     return false;
 }

@@ -150,7 +150,7 @@ void cmd_help(struct cmd *c, const char *const *lines);
  * DEBUG. */
 void cmd_unknown_subcommand(struct cmd *c);
 /* The memory of a large argument that lies apart, as a blob that is the caller's now; NULL: it does
- * not lie apart. The argument stays valid as long as the blob. */
+ * not lie apart. The argument is gone, but for its length. */
 static inline struct blob *cmd_take_blob(struct cmd *c, uint32_t arg) {
     if (LIKELY(!c->apart) || !c->apart->ptr ||
         c->argv[arg].ptr != c->apart->ptr + BLOB_HEAD_BYTES) {

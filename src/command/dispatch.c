@@ -246,7 +246,7 @@ size_t dispatch_growth(const struct cmd *c) {
 
 /* EXEC waits for what its commands need together, as they can't. What never fits is theirs. */
 static bool has_room_for_queued(struct cmd *c) {
-    size_t bytes = transaction_growth(c->client);
+    size_t bytes = transaction_is_dirty(c->client) ? 0 : transaction_growth(c->client);
     return !keyspace_can_hold(c->env->ks, bytes) || cmd_has_room(c, bytes);
 }
 
@@ -294,7 +294,7 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
         return reject(c, SLICE("ERR Command not allowed inside a transaction"));
     }
     if (UNLIKELY(c->room_bytes != 0) && spec->fn == transaction_exec) {
-        c->env->over_limit = false; /* no room for all of its commands: each is judged by itself */
+        c->env->over_limit = false; /* its commands are refused, each for itself */
     }
     if (UNLIKELY(c->env->over_limit) && is_out_of_memory(c)) {
         if (c->room_bytes || !keyspace_is_freeing(c->env->ks, c->env->shard)) {

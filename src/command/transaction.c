@@ -194,6 +194,11 @@ unsigned transaction_db(const struct client *client) {
     return client->transaction ? client->transaction->db : client_db(client);
 }
 
+bool transaction_is_dirty(const struct client *client) {
+    return client_has(client, CLIENT_DIRTY_EXEC) ||
+           atomic_load_explicit(&client->watch_dirty, memory_order_relaxed);
+}
+
 size_t transaction_growth(const struct client *client) {
     return client->transaction ? client->transaction->growth_bytes : 0;
 }
@@ -245,8 +250,7 @@ void transaction_queue(struct cmd *c) {
     struct client *client = c->client;
     struct transaction *t = client->transaction;
     /* A transaction that is to be aborted need not be kept. */
-    if (client_has(client, CLIENT_DIRTY_EXEC) ||
-        atomic_load_explicit(&client->watch_dirty, memory_order_relaxed)) {
+    if (transaction_is_dirty(client)) {
         return;
     }
     size_t bytes;
@@ -388,7 +392,8 @@ void transaction_exec(struct cmd *c) {
     resp_array(c->w, t->count);
     int64_t room_bytes = mem_thread_bytes();
     for (uint32_t i = 0; i < t->count; i++) {
-        if (UNLIKELY(mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX)) {
+        bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
+        if (UNLIKELY(waited || mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX)) {
             make_room(c, t->count - i);
             room_bytes = mem_thread_bytes();
         }

@@ -10,6 +10,8 @@ void transaction_exec(struct cmd *c);
 unsigned transaction_db(const struct client *client);
 /* dispatch_growth of the queued commands that have CMD_GROWS, together; 0: there are none. */
 size_t transaction_growth(const struct client *client);
+/* EXEC is not going to run it. */
+bool transaction_is_dirty(const struct client *client);
 /* True when a queued command changes keys. */
 bool transaction_writes(const struct client *client);
 /* Before SWAPDB: marks the watchers of keys of `db` that exist in `other`. */

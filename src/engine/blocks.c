@@ -321,6 +321,9 @@ static void *take_spare(struct block_pool *pool) {
     pthread_mutex_lock(&pool->mutex);
     LIST_FOR_EACH(link, &pool->partial) {
         struct chunk *c = CONTAINER_OF(link, struct chunk, link);
+        if (!pool->spare_count) {
+            break;
+        }
         if (c->spare) {
             block = take_from(pool, c);
             break;

@@ -22,8 +22,6 @@
  *    while something large is expected, and has them given back while they are few.
  * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
-#include <time.h>
-#include <time.h>
 
 #include "base/mem.h"
 #include "engine/partition_internal.h"
@@ -144,15 +142,15 @@ static uint64_t closing_bytes(const struct keyspace *ks, const struct memory *m)
     return above(m->holes, m->used / HOLES_DIVISOR + filling_bytes(ks) / 2);
 }
 
-/* Bytes above the budget, with what is expected or without it; 0 = within it. */
-static uint64_t excess_of(const struct keyspace *ks, bool expected) {
+/* Bytes above the budget, with what is expected and kept spare for rows or without; 0 = within. */
+static uint64_t excess_of(const struct keyspace *ks, bool expected, bool spare) {
     uint64_t max = load(&ks->maxmemory_bytes);
     if (max == 0) {
         return 0;
     }
     struct memory m = memory_of(ks);
     m.ahead = expected ? m.ahead : 0;
-    m.spare = expected ? m.spare : 0;
+    m.spare = spare ? m.spare : 0;
     uint64_t by_used = above(m.used + m.ahead + m.spare, max);
     if (!counts_resident(ks, max, &m)) {
         return by_used;
@@ -162,7 +160,7 @@ static uint64_t excess_of(const struct keyspace *ks, bool expected) {
 }
 
 static uint64_t excess(const struct keyspace *ks) {
-    return excess_of(ks, true);
+    return excess_of(ks, true, true);
 }
 
 /* Bytes above what compaction begins at; 0 = it need not. */
@@ -191,11 +189,12 @@ bool keyspace_is_full(const struct keyspace *ks) {
                    (resident && resident_of(&m) + m.ahead > load(&ks->goal_bytes)));
 }
 
-/* So much more can come without anything going for it. */
+/* So much more can come without anything going for it, and leaves room for others. */
 static bool is_free(const struct keyspace *ks, uint64_t max, uint64_t bytes) {
     struct memory m = memory_of(ks);
-    return m.used + m.ahead + bytes <= max &&
-           (!counts_resident(ks, max, &m) || resident_of(&m) + m.ahead + bytes <= max);
+    uint64_t more = m.ahead + bytes, free_max = max - max / EXPECTED_SHARE;
+    return m.used + m.spare + more <= free_max &&
+           (!counts_resident(ks, max, &m) || resident_of(&m) + more <= free_max);
 }
 
 bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
@@ -268,10 +267,11 @@ static void forget_coming(struct keyspace *ks) {
                                                   memory_order_relaxed, memory_order_relaxed);
 }
 
-/* For all that is expected. */
+/* For all that is expected; what is kept spare for rows holds up nobody. */
 static bool has_room(const struct keyspace *ks) {
     uint64_t max = load(&ks->maxmemory_bytes);
     struct memory m = memory_of(ks);
+    m.spare = 0;
     return max == 0 || (m.used + m.ahead <= max &&
                         (!counts_resident(ks, max, &m) ||
                          resident_of(&m) + m.ahead <= with_permille(max, ROOM_PERMILLE)));
@@ -308,6 +308,7 @@ static uint64_t resident_now(const struct keyspace *ks) {
 static bool is_sinking(struct keyspace *ks, uint64_t max, uint64_t resident) {
     uint64_t low = load(&ks->low_bytes);
     uint32_t measures = atomic_load_explicit(&ks->sinks_measures, memory_order_relaxed);
+    low = low == UINT64_MAX ? resident : low; /* the first since maxmemory is what it is */
     if (resident + max / SINKS_SHARE < low) {
         low = resident;
         measures = SINKS_MEASURES;
@@ -625,7 +626,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true; /* others have made it meanwhile; what has come since is the next one's */
     }
     if (left == 0) {
-        return freed > 0 || excess_of(ks, false) == 0;
+        return freed > 0 || excess_of(ks, false, false) == 0;
     }
     return evicts(ks) && left < allowed + (freed ? slack : 0);
 }
@@ -646,7 +647,7 @@ enum keyspace_room keyspace_room_turn(struct keyspace *ks, const struct lockset 
                                       uint32_t shard, int64_t now_ms) {
     keyspace_make_room(ks, held, shard, now_ms, 1);
     const struct evictor *v = &ks->evictors[shard];
-    bool is_above = excess(ks) > 0; /* maybe only since: other shards' clients grow */
+    bool is_above = excess_of(ks, true, false) > 0; /* maybe only since: others grow */
     if (is_above && v->barren && !v->freed) {
         return KEYSPACE_ROOM_NONE;
     }

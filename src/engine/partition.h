@@ -22,10 +22,11 @@
 
 enum {
     DATABASES_MAX = 16,
-    FENCES_COUNT = 64,              /* fences a partition; a power of two */
-    DRAIN_STEP_FIELDS = 1024,       /* of a large value being freed, a maintenance step */
-    DRAIN_BLOB_BYTES = 1024 * 1024, /* a string this large is freed by maintenance */
-    EVICT_BUCKETS_MAX = 4096,       /* looked at for one eviction */
+    FENCES_COUNT = 64,        /* fences a partition; a power of two */
+    DRAIN_STEP_FIELDS = 1024, /* of a large value being freed, a maintenance step */
+    /* A string this large is freed by maintenance, but where another such takes its place. */
+    DRAIN_BLOB_BYTES = 1024 * 1024,
+    EVICT_BUCKETS_MAX = 4096, /* looked at for one eviction */
     EVICT_SAMPLES_MAX = 64,
     CLOCK_STEP_MAX = 256, /* accesses between two looks at the logical clock */
 };

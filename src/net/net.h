@@ -108,9 +108,10 @@ void net_flush(struct net *net);
  * backend may still come. */
 void net_pause_read(struct net *net, struct conn *conn);
 void net_resume_read(struct net *net, struct conn *conn);
-/* From the handling of a DATA event: what comes next is received into these bytes if the backend
- * can do so in time, and DATA's `data` are then the first of them. They are the kernel's until the
- * next DATA or CLOSED. `len` 0 takes the wish back. */
+/* Between two DATA events, not while bytes wished for earlier may be on their way: what comes next
+ * is received into these bytes if the backend can do so in time, and DATA's `data` are then the
+ * first of them. They are the kernel's until the next DATA or CLOSED. `len` 0 takes the wish back.
+ */
 void net_receive_into(struct net *net, struct conn *conn, char *at, size_t len);
 /* Cancels what is in flight, drops unsent output, closes the fd and reports CLOSED from a later
  * net_wait. Idempotent. No later net_wait reports another event of `conn`; what already stands in

@@ -346,9 +346,10 @@ static void keep_rest(struct session *s) {
     } else if (UNLIKELY(s->bulk.buf.ptr != NULL) && parked) {
         bulk_again(s);
     }
-    struct slice rest = slice_of(s->src.ptr + from, s->src.len - from);
-    if (UNLIKELY(rest.len != 0) && !parked) {
-        rest.len = bulk_begin(s, rest);
+    struct slice rest = {0};
+    if (from < s->src.len) {
+        rest = slice_of(s->src.ptr + from, s->src.len - from);
+        rest.len = parked ? rest.len : bulk_begin(s, rest);
     }
     if (s->src.ptr == s->in.ptr) {
         buf_consume(&s->in, from);

@@ -167,7 +167,7 @@ bool room_take(struct session *s, struct cmd *c) {
         keyspace_comes(ks, s->room_bytes);
         s->room_taken = s->room_bytes;
     }
-    s->room_expected = false;
+    s->room_expected = s->room_waits = false;
     s->room_bytes = 0;
     return true;
 }

@@ -191,7 +191,7 @@ struct shard {
     bool stopping;
     int64_t stop_deadline_us;
     struct net_event events[NET_EVENTS_MAX];
-    int events_count, events_done; /* of this loop: given back up to events_done */
+    int events_count; /* of this loop */
     struct batch batch;
     struct session *feeding;   /* whose bytes are being parsed: not settled by pipeline_run */
 };

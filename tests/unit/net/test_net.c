@@ -442,7 +442,6 @@ static void buffers_run_out_and_come_back(void **state) {
     env_destroy(env);
 }
 
-/* Random operations on connections that come and go; the harness and ASan watch. */
 /* What is received lies where it was wanted last, in order; a buffer's worth may come before. */
 static void received_into_the_owners_memory(void **state) {
     enum { TOTAL = 8 * 1024 * 1024 };
@@ -504,6 +503,7 @@ static void ends_while_receiving_into_the_owners_memory(void **state) {
     env_destroy(env);
 }
 
+/* Random operations on connections that come and go; the harness and ASan watch. */
 static void churn(void **state) {
     enum { SLOTS = 40, STEPS = 20000 };
     struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
