@@ -428,6 +428,17 @@ def test_many_arguments_of_many():
         assert int(info(client, "memory")["mem_clients_normal"]) <= 8 << 20
 
 
+def test_more_than_any_allocation():
+    """Refused like all that never fits, alone and within EXEC: such sizes have no size class."""
+    refusal = "OOM command not allowed when used memory > 'maxmemory'."
+    with Instance(maxmemory=64 << 20, proto_max_bulk_len=9 * 10**18) as instance:
+        client = instance.client()
+        much = ("SETRANGE", "key", 8 * 10**18, "x")
+        assert client.cmd(*much) == refusal
+        assert client.pipeline([("MULTI",), much, ("SET", "a", "1"), ("EXEC",)])[3] == [refusal, "OK"]
+        assert client.cmd("KEYS", "*") == [b"a"]
+
+
 def test_what_stands_before_large_arguments_is_done():
     """Both in what is received at once; the second is more than clients may hold."""
     with Instance(maxmemory_clients="64kb") as instance:

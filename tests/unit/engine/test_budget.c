@@ -536,13 +536,19 @@ static void test_rows_that_come_and_go(void **state) {
 
 /* Nobody is refused anything for rows that might come. */
 static void test_rows_that_might_come_refuse_nothing(void **state) {
+    static const enum evict_policy barren[] = {EVICT_NONE, EVICT_VOLATILE_LRU};
     mem_thread_register();
-    struct keyspace *ks = limited(EVICT_NONE);
-    fill(ks, 0, BUDGET / 400, 100);
-    keyspace_rows_come(ks, BUDGET);
-    keyspace_rows_come(ks, -BUDGET);
-    assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
-    keyspace_destroy(ks);
+    for (unsigned i = 0; i < ARRAY_COUNT(barren); i++) {
+        struct keyspace *ks = limited(barren[i]);
+        fill(ks, 0, BUDGET / 400, 100);
+        keyspace_rows_come(ks, BUDGET);
+        keyspace_rows_come(ks, -BUDGET);
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+        for (unsigned turn = 0; turn < 100; turn++) {
+            assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
+        }
+        keyspace_destroy(ks);
+    }
     mem_thread_unregister();
 }
 
