@@ -7,7 +7,8 @@
  *
  * 1. Full is: used above maxmemory, or all three above it by EVICT_PERMILLE. Both evict, but no
  *    command is refused for the latter while something can be evicted. When nothing can, commands
- *    are refused for both: nothing else holds resident memory then.
+ *    are refused for both: nothing else holds resident memory then. It is measured once more
+ * before.
  * 2. From COMPACT_PERMILLE on the heaps are compacted with each batch. What is evicted becomes
  *    holes first: those that compaction is going to close do not count for eviction, so it takes
  *    no more than what is above.
@@ -197,12 +198,12 @@ static bool is_free(const struct keyspace *ks, uint64_t max, uint64_t bytes) {
            (!counts_resident(ks, max, &m) || resident_of(&m) + more <= free_max);
 }
 
-bool keyspace_expect(struct keyspace *ks, uint64_t bytes) {
+bool keyspace_expect(struct keyspace *ks, uint64_t bytes, bool alone) {
     uint64_t max = load(&ks->maxmemory_bytes), admitted = load(&ks->admitted_bytes);
-    bool waits_for_others = max && !is_free(ks, max, bytes);
+    bool waits_for_others = max && (alone || !is_free(ks, max, bytes));
     do {
         if (waits_for_others && admitted > max / ADMITTED_SHARE &&
-            admitted + bytes > max / EXPECTED_SHARE) {
+            (alone || admitted + bytes > max / EXPECTED_SHARE)) {
             return false;
         }
     } while (!atomic_compare_exchange_weak_explicit(&ks->admitted_bytes, &admitted,
@@ -221,8 +222,8 @@ void keyspace_stays(struct keyspace *ks, uint64_t bytes) {
     atomic_fetch_add_explicit(&ks->admitted_bytes, bytes, memory_order_relaxed);
 }
 
-bool keyspace_is_expecting(const struct keyspace *ks) {
-    return load(&ks->expected_bytes) != 0;
+uint64_t keyspace_expected(const struct keyspace *ks) {
+    return load(&ks->expected_bytes);
 }
 
 static void take_off(_Atomic uint64_t *sum, uint64_t bytes) {
@@ -375,26 +376,45 @@ bool keyspace_measure(struct keyspace *ks) {
     return max && resident > max - max / NEAR_DIVISOR;
 }
 
-/* By a shard's thread, see 5. Not while it holds locks: giving pages back may take milliseconds. */
+/* Not while it holds locks: giving pages back may take milliseconds. False: another thread gives
+ * them back, and has not ended. */
+static bool measure_by_shard(struct keyspace *ks, uint64_t max, uint64_t ahead,
+                             uint64_t purge_max) {
+    struct memory m = memory_of(ks);
+    if (!counts_resident(ks, max, &m)) {
+        return true;
+    }
+    uint64_t resident = resident_now(ks);
+    if (resident + ahead > with_permille(max, EVICT_PERMILLE) &&
+        above(resident, m.used + m.holes + m.idle) < purge_max) {
+        if (!mem_purge()) {
+            return false;
+        }
+        resident = resident_now(ks);
+    }
+    set_resident(ks, max, resident);
+    return true;
+}
+
+/* By a shard's thread, see 5. */
 static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t max) {
     uint64_t allocated = mem_thread_allocated_bytes(), ahead = load(&ks->expected_bytes);
     if (v->held || (allocated < v->measure_at_bytes && !ahead) || !mem_resident_is_telling()) {
         return;
     }
     v->measure_at_bytes = allocated + max / ALLOCATED_SHARE;
-    struct memory m = memory_of(ks);
-    if (!counts_resident(ks, max, &m)) {
-        return;
+    (void)measure_by_shard(ks, max, ahead, PURGE_BYTES_MAX);
+}
+
+/* Before something is refused for resident memory: it was measured some time ago, and may be what
+ * is unused since and only has to be given back. Once a millisecond at most. */
+static bool is_within_after_all(struct keyspace *ks, struct evictor *v, uint64_t max,
+                                int64_t now_ms) {
+    if (v->held || v->looked_ms == now_ms || !mem_resident_is_telling()) {
+        return false;
     }
-    uint64_t resident = resident_now(ks);
-    if (resident + ahead > with_permille(max, EVICT_PERMILLE) &&
-        above(resident, m.used + m.holes + m.idle) < PURGE_BYTES_MAX) {
-        if (!mem_purge()) {
-            return;
-        }
-        resident = resident_now(ks);
-    }
-    set_resident(ks, max, resident);
+    v->looked_ms = now_ms;
+    return !measure_by_shard(ks, max, 0, UINT64_MAX) || excess_of(ks, false, false) == 0;
 }
 
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {
@@ -626,7 +646,8 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
         return true; /* others have made it meanwhile; what has come since is the next one's */
     }
     if (left == 0) {
-        return freed > 0 || excess_of(ks, false, false) == 0;
+        return freed > 0 || excess_of(ks, false, false) == 0 ||
+               is_within_after_all(ks, v, max, now_ms);
     }
     return evicts(ks) && left < allowed + (freed ? slack : 0);
 }

@@ -36,6 +36,7 @@ struct evictor {
     bool freed;                /* something, when room was last made */
     bool barren;               /* then no partition had anything more */
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */
+    int64_t looked_ms;         /* when it was last measured lest something is refused */
     enum evict_policy policy; /* that ranked them */
     uint32_t rotor;           /* which partition is next */
     uint32_t seen;            /* candidates looked at, for this eviction */

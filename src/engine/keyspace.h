@@ -168,14 +168,15 @@ void keyspace_note_base(struct keyspace *ks);
 void keyspace_rows_come(struct keyspace *ks, int64_t bytes);
 /* Memory that is about to be used at once: until keyspace_comes it counts as used, and shards make
  * room for it. False: something would have to go for it, and others were let in with so much that
- * it would be too much together; ask again when they are done. Any thread, one at a time. */
-bool keyspace_expect(struct keyspace *ks, uint64_t bytes) MUST_USE;
+ * it would be too much together, or `alone` and others were let in at all: ask again when they are
+ * done. Any thread, one at a time. */
+bool keyspace_expect(struct keyspace *ks, uint64_t bytes, bool alone) MUST_USE;
 /* The same for those that can't wait for others. */
 void keyspace_expect_now(struct keyspace *ks, uint64_t bytes);
 /* It is being used from now on; and then: it has come. */
 void keyspace_comes(struct keyspace *ks, uint64_t bytes);
 void keyspace_came(struct keyspace *ks, uint64_t bytes);
-bool keyspace_is_expecting(const struct keyspace *ks);
+uint64_t keyspace_expected(const struct keyspace *ks); /* by all */
 /* So much of what came is going to be given back soon, others are to wait for that: until
  * keyspace_came once more. */
 void keyspace_stays(struct keyspace *ks, uint64_t bytes);

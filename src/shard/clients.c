@@ -42,59 +42,6 @@ struct session *session_create(struct shard *sh, int fd) {
     return s;
 }
 
-/* --- what clients hold --- */
-
-/* Those that are exempt do not count: others are not closed for them. */
-static void recount(struct session *s) {
-    size_t bytes = s->in.cap + s->bulk.buf.cap + resp_parser_bytes(&s->parser) +
-                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
-    bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
-                  !client_has(&s->client, CLIENT_NO_EVICT);
-    bytes = counts ? bytes : 0;
-    if (bytes != s->held_bytes) {
-        atomic_fetch_add(&s->shard->group->clients_bytes, (uint64_t)bytes - s->held_bytes);
-        s->held_bytes = bytes;
-    }
-}
-
-/* Counts those of the shard anew, as sent output leaves without an event; the one that holds most,
- * or NULL. */
-static struct session *largest(struct shard *sh) {
-    struct session *most = NULL;
-    LIST_FOR_EACH(node, &sh->sessions) {
-        struct session *s = CONTAINER_OF(node, struct session, all);
-        recount(s);
-        if (s->held_bytes && (!most || s->held_bytes > most->held_bytes)) {
-            most = s;
-        }
-    }
-    return most;
-}
-
-void session_count_held(struct session *s) {
-    struct shard *sh = s->shard;
-    size_t before = s->held_bytes;
-    recount(s);
-    if (s->held_bytes <= before) {
-        return;
-    }
-    uint64_t limit = sh->env.settings->clients_bytes_max;
-    while (limit && atomic_load(&sh->group->clients_bytes) > limit) {
-        struct session *most = largest(sh);
-        if (!most || atomic_load(&sh->group->clients_bytes) <= limit) {
-            break;
-        }
-        log_notice("Evicting client: id=%llu, %zu bytes of buffers",
-                   (unsigned long long)most->client.id, most->held_bytes);
-        stat_add(&sh->stats.clients_evicted, 1);
-        session_close(most);
-    }
-    if (sh->env.settings->keyspace
-            .maxmemory_bytes) { /* keys make room at once, not with commands */
-        keyspace_make_room(sh->env.ks, NULL, sh->index, sh->env.now_ms, 1);
-    }
-}
-
 void session_close(struct session *s) {
     struct shard *sh = s->shard;
     if (s->state == SESSION_CLOSED) {
@@ -103,7 +50,8 @@ void session_close(struct session *s) {
     park_forget(s);
     room_let_go(s);
     s->state = SESSION_CLOSED;
-    recount(s);
+    session_recount(s);
+    room_counted(s);
     hmap_remove(&sh->sessions_by_id, &s->by_id);
     pthread_mutex_lock(&sh->registry);
     list_remove(&s->all);
@@ -183,27 +131,6 @@ bool session_check_output(struct session *s) {
     return false;
 }
 
-void session_count_dropped(struct session *s, size_t bytes) {
-    struct shard *sh = s->shard;
-    size_t hard = sh->env.settings->output_hard_bytes;
-    log_notice("Closing client id=%llu: %zu bytes at once are more than clients may hold",
-               (unsigned long long)s->client.id, bytes);
-    stat_add(hard && bytes > hard ? &sh->stats.clients_closed_output : &sh->stats.clients_evicted,
-             1);
-}
-
-bool session_may_have(struct session *s, size_t bytes) {
-    struct shard *sh = s->shard;
-    uint64_t limit = sh->env.settings->clients_bytes_max;
-    bool is_exempt = client_has(&s->client, CLIENT_NO_EVICT);
-    if ((!limit || bytes <= limit || is_exempt) && keyspace_can_hold(sh->env.ks, bytes)) {
-        return true;
-    }
-    session_count_dropped(s, bytes);
-    session_end(s);
-    return false;
-}
-
 /* A client that leaves its output lying: over the soft limit for its seconds, or waiting for output
  * of which not a byte was taken for OUTPUT_STUCK_S. */
 static void check_stuck(struct shard *sh, struct session *s) {
@@ -233,7 +160,7 @@ void clients_check_limits(struct shard *sh) {
         /* What left without an event is not waiting any more. */
         atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes,
                               memory_order_relaxed);
-        recount(s);
+        session_recount(s);
         int64_t idle_ms = sh->env.now_ms -
                           atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
         if (timeout_ms && s->state == SESSION_RUNNING && idle_ms > timeout_ms) {

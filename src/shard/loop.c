@@ -134,6 +134,10 @@ static void handle_message(struct shard *sh, struct message *m) {
             session_close(s); /* its output too: it may be what nobody reads */
         }
         break;
+    case MESSAGE_SHED:
+        atomic_store(&sh->group->shedding, false);
+        clients_shed(sh);
+        break;
     case MESSAGE_UNPAUSE:
         park_unpause(sh);
         break;
@@ -169,6 +173,9 @@ static void on_sent(struct session *s) {
         session_close(s);
     } else if (s->state == SESSION_WAITS_OUTPUT && s->conn.out.len_bytes <= OUTPUT_RESUME_BYTES) {
         park_wake(s);
+    }
+    if (held_bytes(s)) {
+        session_recount(s);
     }
     atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
 }

@@ -13,6 +13,7 @@ enum message_type {
     MESSAGE_ROOM,     /* session_id: it has been let in to take its room */
     MESSAGE_SETTINGS, /* settings: a new snapshot, with its reference */
     MESSAGE_KILL,     /* session_id: close that client */
+    MESSAGE_SHED,     /* clients hold too much, one of its most */
     MESSAGE_UNPAUSE,  /* look at paused clients again */
     MESSAGE_RESET,    /* zero the resettable counters */
     MESSAGE_STOP,     /* wind down */

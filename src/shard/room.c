@@ -16,8 +16,9 @@
  *    Nothing is evicted for what could never fit.
  * 3. Sessions are let in one after the other, in the order they came, or as many as take a share of
  *    maxmemory together, or as need nothing to go for them: or their keys would go for each other's
- *    replies. A reply counts until it is sent, but a client that does not read, or reads slowly,
- *    holds up nobody: then it is memory in use like any other.
+ *    replies; nor as many that one were closed for what all of them hold. A reply counts until it
+ * is sent, but a client that does not read, or reads slowly, holds up nobody: then it is memory in
+ * use like any other.
  * 4. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
  *    Every shard looks at it at the end of each round, those that gave something back among them;
  *    what a look misses the next finds, CRON_PERIOD_US later at most.
@@ -71,14 +72,28 @@ static void leave_queue(struct shard_group *g, struct session *s) {
     atomic_fetch_sub(&g->room_waiting, 1);
 }
 
+/* Beside what clients hold and what others are about to, its reply would have one closed: then it
+ * comes when those others have theirs. */
+static bool comes_alone(const struct shard *sh, const struct session *s) {
+    const struct shard_group *g = sh->group;
+    uint64_t limit = sh->env.settings->clients_bytes_max;
+    uint64_t coming = keyspace_expected(sh->env.ks) + atomic_load(&g->room_uncounted);
+    uint64_t bytes = atomic_load(&g->clients_bytes) + coming + s->room_bytes;
+    return limit && bytes > limit && !client_has(&s->client, CLIENT_NO_EVICT);
+}
+
+/* Under the mutex. `sh` is the shard that asks, not always the session's. */
+static bool comes_in(struct shard *sh, struct session *s) {
+    s->room_expected = keyspace_expect(sh->env.ks, s->room_bytes, comes_alone(sh, s));
+    return s->room_expected;
+}
+
 /* True once it is let in; until then it stands in the queue. */
 static bool is_its_turn(struct session *s) {
     struct shard_group *g = s->shard->group;
     pthread_mutex_lock(&g->room_mutex);
     if (!s->room_expected && list_empty(&s->room_node)) {
-        s->room_expected =
-            list_empty(&g->room_queue) && keyspace_expect(s->shard->env.ks, s->room_bytes);
-        if (!s->room_expected) {
+        if (!list_empty(&g->room_queue) || !comes_in(s->shard, s)) {
             atomic_fetch_add(&g->room_waiting, 1);
             list_push_back(&g->room_queue, &s->room_node);
         }
@@ -108,14 +123,14 @@ void room_let_in(struct session *s) {
 }
 
 /* Those at the head, whosever they are. */
-static void let_in(struct shard_group *g) {
+static void let_in(struct shard *sh) {
+    struct shard_group *g = sh->group;
     pthread_mutex_lock(&g->room_mutex);
     for (uint32_t i = 0; i < LET_IN_MAX && !list_empty(&g->room_queue); i++) {
         struct session *s = CONTAINER_OF(g->room_queue.next, struct session, room_node);
-        if (!keyspace_expect(g->params.ks, s->room_bytes)) {
+        if (!comes_in(sh, s)) {
             break;
         }
-        s->room_expected = true;
         leave_queue(g, s);
         mailbox_send(&s->shard->mailbox, MESSAGE_ROOM, -1, s->client.id, NULL);
     }
@@ -164,6 +179,7 @@ bool room_take(struct session *s, struct cmd *c) {
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
     if (s->room_expected) {
+        atomic_fetch_add(&sh->group->room_uncounted, s->room_bytes);
         keyspace_comes(ks, s->room_bytes);
         s->room_taken = s->room_bytes;
     }
@@ -175,7 +191,13 @@ bool room_take(struct session *s, struct cmd *c) {
 void room_taken(struct session *s) {
     room_hold(s);
     keyspace_came(s->shard->env.ks, s->room_taken);
+    s->room_uncounted += s->room_taken;
     s->room_taken = 0;
+}
+
+void room_counted(struct session *s) {
+    atomic_fetch_sub(&s->shard->group->room_uncounted, s->room_uncounted);
+    s->room_uncounted = 0;
 }
 
 /* --- replies until they are sent --- */
@@ -237,7 +259,7 @@ static void look(struct session *s) {
 }
 
 void room_look(struct shard *sh) {
-    if (UNLIKELY(keyspace_is_expecting(sh->env.ks))) {
+    if (UNLIKELY(keyspace_expected(sh->env.ks) != 0)) {
         chunk_pool_free(&sh->chunks); /* rather than keys */
     }
     for (uint32_t i = MIN(sh->unsent_count, (uint32_t)UNSENT_LOOKS_MAX); i > 0; i--) {
@@ -247,6 +269,6 @@ void room_look(struct shard *sh) {
         look(s);
     }
     if (UNLIKELY(atomic_load_explicit(&sh->group->room_waiting, memory_order_relaxed) != 0)) {
-        let_in(sh->group);
+        let_in(sh);
     }
 }

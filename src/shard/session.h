@@ -95,13 +95,14 @@ struct session {
     bool room_waits;          /* it has not */
     uint32_t room_turns, room_asks; /* that it took so far */
     size_t room_taken;        /* by its command, which runs */
+    size_t room_uncounted;    /* by its commands, since its buffers were counted */
     struct list unsent_node;  /* in shard->unsent */
     size_t unsent_bytes;      /* of its output: others wait until they are sent, ... */
     size_t unread_bytes;      /* ... not for these: it did not read them */
     uint64_t unsent_total;    /* sent on the connection so far, ... */
     int64_t unsent_moved_us;  /* ... and when that last changed */
     int64_t unsent_since_us;
-    size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
+    _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
 
@@ -205,10 +206,12 @@ struct shard_group {
     _Atomic uint32_t connections[SHARDS_MAX]; /* counted from the decision where one goes */
     _Atomic uint32_t connections_total;
     _Atomic uint64_t clients_bytes;   /* of buffers, by the clients that hold much */
+    _Atomic bool shedding;            /* a shard was told to close who holds most */
     _Atomic uint64_t kept_bytes;      /* of rows that sessions keep to themselves */
     pthread_mutex_t room_mutex;       /* guards: */
     struct list room_queue;           /* of sessions of all shards, in the order they came */
     _Atomic uint32_t room_waiting;    /* sessions there */
+    _Atomic uint64_t room_uncounted;  /* taken, and not counted as clients' yet */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -231,15 +234,6 @@ void session_free(struct session *s); /* after NET_EVENT_CLOSED */
 struct session *session_find(struct shard *sh, uint64_t id);
 /* Replies are dropped; safe at any time, also while it has requests in the batch. */
 void session_close(struct session *s);
-/* Its buffers have changed: counts them, and closes clients of the shard, those that hold most
- * first, while all of the process hold more than maxmemory-clients. It may be one of them. */
-void session_count_held(struct session *s);
-/* What the arguments and keys of its large request take until it has run. False: that is more than
- * clients may hold, and it is closed. */
-bool session_may_have(struct session *s, size_t bytes) MUST_USE;
-/* A request or reply of so many bytes was larger than clients may hold: says and counts that it is
- * closed. */
-void session_count_dropped(struct session *s, size_t bytes);
 /* Closed once its replies are sent; executes nothing more. */
 void session_end(struct session *s);
 void clients_fill_host(struct host_ops *host);
@@ -247,6 +241,24 @@ void clients_fill_host(struct host_ops *host);
 void clients_check_limits(struct shard *sh);
 /* After output was written: limits, back-pressure. False when it was closed or has to wait. */
 bool session_check_output(struct session *s);
+
+/* --- held.c --- */
+static inline size_t
+held_bytes(const struct session *s) { /* any thread, under the registry's mutex */
+    return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
+}
+void session_recount(struct session *s);
+/* Its buffers have changed: counts them, and closes the clients that hold most while all of the
+ * process hold more than maxmemory-clients. It may be one of them. */
+void session_count_held(struct session *s);
+/* MESSAGE_SHED: one of this shard's clients holds most, or did. */
+void clients_shed(struct shard *sh);
+/* What the arguments and keys of its large request take until it has run. False: that is more than
+ * clients may hold, and it is closed. */
+bool session_may_have(struct session *s, size_t bytes) MUST_USE;
+/* A request or reply of so many bytes was larger than clients may hold: says and counts that it is
+ * closed. */
+void session_count_dropped(struct session *s, size_t bytes);
 
 /* --- accept.c --- */
 void accept_fd(struct shard *sh, int fd);
@@ -287,6 +299,8 @@ void room_now(struct shard *sh, size_t bytes);
 void room_for_args(struct resp_parser *p, size_t bytes);
 /* The command that took room has run: the others wait for what it left in the output only. */
 void room_taken(struct session *s);
+/* Its buffers have been counted, with what it left there. */
+void room_counted(struct session *s);
 /* Others wait until the output has been sent, as far as it takes memory of its own. */
 void room_hold(struct session *s);
 /* They don't: it is being closed. */

@@ -30,6 +30,10 @@ def used(client):
     return int(info(client, "memory")["used_memory"])
 
 
+def held(client):
+    return int(info(client, "memory")["mem_clients_normal"])
+
+
 def fill(client):
     for first in range(0, KEYS, 1000):
         pairs = [x for n in range(first, first + 1000) for x in ("key:%d" % n, VALUE)]
@@ -225,6 +229,38 @@ def test_clients_hold_no_more_than_their_share():
         held += unfinished(instance, 2)
         assert int(info(client, "stats")["evicted_clients"]) == closed
         del held
+
+
+@pytest.mark.parametrize("first", range(3))
+def test_who_holds_most_is_closed_wherever_it_is(first):
+    """Not one of the shard that finds out; and of those that hold the same who is silent longest."""
+    with Instance(maxmemory=48 << 20, maxmemory_clients="8mb", shards=3) as instance:
+        watching, clients = instance.client(), [instance.client() for _ in range(9)]
+        for client in clients:
+            assert client.cmd("PING") == "PONG"
+        large = clients.pop(first)
+        large.sock.sendall(b"*3\r\n$3\r\nSET\r\n$5\r\nlarge\r\n$7340032\r\n" + b"v" * (7 << 20))
+        until(lambda: held(watching) >= 7 << 20, "received")
+        for n, client in enumerate(clients):
+            client.sock.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\n%d\r\n$307200\r\n" % n + b"v" * 300000)
+        until(lambda: held(watching) < 7 << 20, "closed")
+        for client in clients:
+            client.sock.sendall(b"v" * 7200 + b"\r\n")
+            assert client.read() == "OK"
+        with pytest.raises(ConnectionError):
+            large.read()
+        assert info(watching, "stats")["evicted_clients"] == "1"
+
+
+def test_what_was_sent_is_not_held():
+    """Replies that were read count no more, not even until the next look at all clients."""
+    with Instance(maxmemory=64 << 20, maxmemory_clients="1mb", shards=3) as instance:
+        clients = [instance.client() for _ in range(6)]
+        assert clients[0].cmd("SET", "value", b"v" * 8000) == "OK"
+        for _ in range(5):
+            for client in clients:
+                assert len(client.cmd("MGET", *["value"] * 60)) == 60
+        assert info(clients[0], "stats")["evicted_clients"] == "0"
 
 
 def test_an_exempt_client_costs_others_nothing():
@@ -425,7 +461,7 @@ def test_many_arguments_of_many():
         for other in lazy:
             other.sock.sendall(request)
         until(lambda: int(info(client, "stats")["evicted_clients"]) > 50, "closed")
-        assert int(info(client, "memory")["mem_clients_normal"]) <= 8 << 20
+        until(lambda: held(client) <= 8 << 20, "all that are too many closed")
 
 
 def test_more_than_any_allocation():
@@ -558,6 +594,23 @@ def test_who_does_not_read_holds_up_nobody(shards):
         assert lazy.read() == [b"v" * 8000] * 1000
 
 
+def test_nobody_is_closed_for_replies_that_may_wait():
+    """Half of maxmemory is free, but maxmemory-clients holds two of them only."""
+    got, rounds = [], 10
+    with Instance(maxmemory=64 << 20, maxmemory_clients="20mb", shards=3) as instance:
+        client = instance.client()
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+
+        def read():
+            own = instance.client()
+            for _ in range(rounds):
+                got.append(own.cmd(*MGET) == [b"v" * 8000] * 1000)
+
+        run_all(8, read)
+        assert got == [True] * (8 * rounds)
+        assert info(client, "stats")["evicted_clients"] == "0"
+
+
 @pytest.mark.parametrize("shards", [1, 3])
 def test_who_leaves_is_not_waited_for(shards):
     """Neither those with a reply that is not sent yet nor those that wait for it."""
@@ -566,6 +619,7 @@ def test_who_leaves_is_not_waited_for(shards):
         for _ in range(10):
             assert client.cmd("SET", "value", b"v" * 8000) == "OK"
             gone = [instance.client() for _ in range(8)]
+            assert [other.cmd("PING") for other in gone] == ["PONG"] * len(gone)
             for other in gone:
                 other.send(*MGET)
             for other in gone[::3]:

@@ -287,6 +287,7 @@ static void test_refused_for_resident_memory(void **state) {
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
         struct keyspace *ks = limited_shards(cases[i].shards, cases[i].budget, cases[i].policy);
         ks->evictors[0].measure_at_bytes = UINT64_MAX;
+        ks->evictors[0].looked_ms = 1;
         unsigned n = cases[i].budget / 200;
         fill(ks, 0, n, 100);
         ks->overhead_bytes = ks->maxmemory_bytes / 100 * 8;
@@ -324,6 +325,28 @@ static struct keyspace *full_of_small(void) {
     return ks;
 }
 
+/* ... but not for what was resident when it was last measured, and is used or given back since. */
+static void test_not_refused_for_what_was_resident(void **state) {
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    static const enum evict_policy refusing[] = {EVICT_NONE, EVICT_VOLATILE_TTL};
+    mem_thread_register();
+    for (unsigned i = 0; i < ARRAY_COUNT(refusing); i++) {
+        struct keyspace *ks = limited_to(LARGE_BUDGET, refusing[i]);
+        ks->evictors[0].measure_at_bytes = UINT64_MAX;
+        fill(ks, 0, LARGE_BUDGET / 200, 100);
+        ks->overhead_bytes = ks->maxmemory_bytes / 2;
+        assert_true(resident_share(ks) > 1.1);
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+        ks->overhead_bytes = ks->maxmemory_bytes / 2;
+        assert_false(keyspace_make_room(ks, NULL, 0, 1, 1)); /* not again and again */
+        assert_true(keyspace_make_room(ks, NULL, 0, 2, 1));
+        keyspace_destroy(ks);
+    }
+    mem_thread_unregister();
+}
+
 /* Large values leave dirty pages behind, faster than the main thread measures; and where they take
  * the room of small ones, hundreds of these must go for one. */
 static void test_large_values_in_the_room_of_small_ones(void **state) {
@@ -358,12 +381,13 @@ static void test_room_for_what_is_expected(void **state) {
     struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
     uint64_t large = mem_good_size(ks->maxmemory_bytes / 4);
     assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
-    assert_true(keyspace_expect(ks, large) && keyspace_expect(ks, large)); /* nothing goes for it */
+    assert_true(keyspace_expect(ks, large, false) &&
+                keyspace_expect(ks, large, false)); /* nothing goes for it */
     keyspace_expect_no_more(ks, 2 * large);
     fill(ks, 0, LARGE_BUDGET / 100, 100);
-    assert_true(keyspace_can_hold(ks, large) && keyspace_expect(ks, large));
+    assert_true(keyspace_can_hold(ks, large) && keyspace_expect(ks, large, false));
     assert_false(keyspace_can_hold(ks, ks->maxmemory_bytes));
-    assert_false(keyspace_expect(ks, large)); /* one after the other */
+    assert_false(keyspace_expect(ks, large, false)); /* one after the other */
     unsigned turns = 0;
     enum keyspace_room room;
     while ((room = keyspace_room_turn(ks, NULL, 0, 1)) == KEYSPACE_ROOM_COMING) {
@@ -373,7 +397,7 @@ static void test_room_for_what_is_expected(void **state) {
     assert_in_range(turns, 4, 1000); /* each of them bounded */
     assert_true(used_share(ks) > 0.55);
     keyspace_comes(ks, large);
-    assert_false(keyspace_expect(ks, large)); /* it has not come yet */
+    assert_false(keyspace_expect(ks, large, false)); /* it has not come yet */
     keyspace_came(ks, large);
     void *came = memset(mem_alloc(large), 'c', large);
     assert_true(mem_resident_is_telling() ? kernels_share(ks) < 1.04 : used_share(ks) < 1.04);
@@ -386,7 +410,7 @@ static void test_room_for_what_is_expected(void **state) {
     keyspace_destroy(ks);
     ks = limited(EVICT_NONE);
     fill(ks, 0, BUDGET / 400, 100);
-    assert_true(keyspace_expect(ks, BUDGET));
+    assert_true(keyspace_expect(ks, BUDGET, false));
     assert_true(keyspace_make_room(ks, NULL, 0, 1, 1)); /* others are not refused for it */
     assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_NONE);
     keyspace_expect_no_more(ks, BUDGET);
@@ -402,23 +426,24 @@ static void test_shares_of_what_is_expected(void **state) {
     struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
     fill(ks, 0, LARGE_BUDGET / 100, 100);
     uint64_t share = ks->maxmemory_bytes / 4, much = 2 * share, little = ks->maxmemory_bytes / 100;
-    assert_false(keyspace_is_expecting(ks));
-    assert_true(keyspace_expect(ks, much)); /* alone */
-    assert_true(keyspace_is_expecting(ks));
-    assert_false(keyspace_expect(ks, little));
+    assert_int_equal(keyspace_expected(ks), 0);
+    assert_true(keyspace_expect(ks, much, false)); /* alone */
+    assert_int_equal(keyspace_expected(ks), much);
+    assert_false(keyspace_expect(ks, little, false));
     keyspace_comes(ks, much);
     keyspace_stays(ks, much);
     keyspace_came(ks, much);
-    assert_false(keyspace_is_expecting(ks));
-    assert_false(keyspace_expect(ks, little));
+    assert_int_equal(keyspace_expected(ks), 0);
+    assert_false(keyspace_expect(ks, little, false));
     keyspace_came(ks, much - share / 2); /* some of it has been sent */
-    assert_true(keyspace_expect(ks, share / 2));
-    assert_false(keyspace_expect(ks, little));
+    assert_false(keyspace_expect(ks, share / 2, true)); /* not beside any other */
+    assert_true(keyspace_expect(ks, share / 2, false));
+    assert_false(keyspace_expect(ks, little, false));
     keyspace_expect_now(ks, much);
     keyspace_expect_no_more(ks, much);
     keyspace_expect_no_more(ks, share / 2);
     keyspace_came(ks, share / 2 - little);
-    assert_true(keyspace_expect(ks, much));
+    assert_true(keyspace_expect(ks, much, true));
     keyspace_expect_no_more(ks, much);
     keyspace_came(ks, little);
     assert_int_equal(ks->admitted_bytes, 0);
@@ -585,6 +610,7 @@ int main(void) {
         cmocka_unit_test(test_holes_that_stay),
         cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
+        cmocka_unit_test(test_not_refused_for_what_was_resident),
         cmocka_unit_test(test_room_for_what_is_expected),
         cmocka_unit_test(test_shares_of_what_is_expected),
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
