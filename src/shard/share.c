@@ -29,8 +29,8 @@ static uint64_t most_bytes(const struct shard *sh) {
 static bool comes_in(const struct shard *sh, struct session *s) {
     struct shard_group *g = sh->group;
     uint64_t most = most_bytes(sh);
-    s->share_in = g->share_bytes == 0 ||
-                  (s->share_bytes <= most && g->share_bytes <= most - s->share_bytes);
+    s->share_in =
+        g->share_bytes == 0 || (s->share_bytes <= most && g->share_bytes <= most - s->share_bytes);
     g->share_bytes += s->share_in ? s->share_bytes : 0;
     return s->share_in;
 }

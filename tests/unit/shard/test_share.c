@@ -164,12 +164,9 @@ static void test_no_limit(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_as_many_as_fit),
-        CASE(test_one_whatever_it_takes),
-        CASE(test_who_is_in_takes_more),
-        CASE(test_who_begins_again_comes_first),
-        CASE(test_who_leaves_the_queue),
-        CASE(test_no_limit),
+        CASE(test_as_many_as_fit),       CASE(test_one_whatever_it_takes),
+        CASE(test_who_is_in_takes_more), CASE(test_who_begins_again_comes_first),
+        CASE(test_who_leaves_the_queue), CASE(test_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
