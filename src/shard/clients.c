@@ -24,6 +24,7 @@ struct session *session_create(struct shard *sh, int fd) {
     s->state = SESSION_RUNNING;
     list_init(&s->queue);
     list_init(&s->room_node);
+    list_init(&s->share_node);
     list_init(&s->unsent_node);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);

@@ -222,7 +222,7 @@ static void call_locked(struct shard *sh, struct cmd *c) {
 
 static void finish(struct session *s, struct request *r) {
     s->done = r->end;
-    if (UNLIKELY(s->window || s->load_attempts)) {
+    if (UNLIKELY(s->window || s->load_attempts || s->share_until_us)) {
         park_command_done(s);
     }
     s->room_asks = 0;
@@ -278,6 +278,7 @@ static void execute(struct shard *sh, struct request *r) {
     }
     if (UNLIKELY(is_paused(sh, c))) {
         room_forget(s);
+        share_give_back(s);
         park_for_pause(s);
         return;
     }

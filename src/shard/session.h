@@ -36,7 +36,10 @@ enum {
     LOADS_BYTES_MIN = 256 << 10,
     ASKED_DIVISOR = 8,          /* asked for at a time by a session, as far as is known */
     KEPT_DIVISOR = 8,           /* kept to themselves by all sessions that wait for more */
+    KEPT_ALONE_DIVISOR = 4,     /* ... if the one that keeps more is let in alone */
     NEEDED_PERCENT = 75,        /* that one command may need */
+    SHARE_DIVISOR = 8,          /* needed by all commands that wait for rows: share.c */
+    SMALL_DIVISOR = 256,        /* ... that wait for no others, at their first try */
     LARGE_ROW_BYTES = 64 << 10, /* keys make room for it before it is copied */
     RELEASE_BYTES = 16 << 10,   /* of rows done with, that the store is told of at once */
 };
@@ -46,6 +49,7 @@ enum {
 enum session_state {
     SESSION_RUNNING,
     SESSION_WAITS_ROWS,   /* for the rows its command needs */
+    SESSION_WAITS_SHARE,  /* for others to be done with theirs: in group->share_queue */
     SESSION_WAITS_TIMER,  /* CMD_SLEEP */
     SESSION_WAITS_TURN,   /* CMD_AGAIN, or resumed: on shard->runnable */
     SESSION_WAITS_ROOM,   /* for those that were let in before it: in group->room_queue */
@@ -84,6 +88,10 @@ struct session {
     uint64_t asked_bytes;     /* expected of the rows that were asked for since it parked */
     uint64_t needed_bytes;    /* of the rows that the present command waited for */
     uint64_t kept_bytes;      /* of rows that are not in the table; in group->kept_bytes */
+    struct list share_node;   /* in group->share_queue; it and share_in under its mutex */
+    bool share_in;            /* its share_bytes are in group->share_bytes */
+    uint64_t share_bytes;     /* that its command wants, or has; 0 = it did not ask */
+    int64_t share_until_us;   /* when its command has waited long enough; 0 = it did not wait */
     struct rows rows;
     struct timer timer;       /* row timeout, CMD_SLEEP */
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
@@ -214,6 +222,10 @@ struct shard_group {
     struct list room_queue;           /* of sessions of all shards, in the order they came */
     _Atomic uint32_t room_waiting;    /* sessions there */
     _Atomic uint64_t room_uncounted;  /* taken, and not counted as clients' yet */
+    pthread_mutex_t share_mutex;      /* guards: */
+    struct list share_queue;          /* of sessions of all shards, in the order they came */
+    uint64_t share_bytes;             /* of rows, by those that are in */
+    _Atomic uint32_t share_waiting;   /* sessions in the queue; written under the mutex */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -314,6 +326,16 @@ bool room_is_let_in(struct session *s);
 /* It does not run after all. */
 void room_forget(struct session *s);
 
+/* --- share.c --- */
+/* The command that `s` executes needs rows of so many bytes, or more than it said: true when it may
+ * ask for them. Else it stands in the queue, until MESSAGE_SHARE; `again`: before those that came
+ * later, as it was let in once. */
+bool share_take(struct session *s, uint64_t bytes, bool again);
+/* It has been let in. */
+bool share_has(struct session *s);
+/* It has run, or does not run after all: others are let in. */
+void share_give_back(struct session *s);
+
 /* --- park.c --- */
 void park_on_misses(struct session *s, struct cmd *c);
 /* Requests that stand behind a parked one: their rows are asked for with it. */
@@ -335,6 +357,8 @@ void park_forget(struct session *s);
 void park_wake(struct session *s);
 /* MESSAGE_ROOM: it may have been let in. */
 void park_room_made(struct session *s);
+/* MESSAGE_SHARE: it may have been let in. */
+void park_share_taken(struct session *s);
 /* Wakes paused clients whose pause is over. */
 void park_unpause(struct shard *sh);
 
