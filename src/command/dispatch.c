@@ -504,6 +504,9 @@ void dispatch_call_queued(struct cmd *c, bool reads) {
     } else {
         run_queued(c, reads);
     }
+    if (reads && c->outcome == CMD_MISS) {
+        return;
+    }
     if (c->outcome == CMD_MISS && !c->row_error) {
         /* All rows were there when EXEC began: an earlier command of it dropped this one. */
         c->row_error = "STOREUNSUPPORTED a row that the transaction dropped can't be read in it";

@@ -46,7 +46,7 @@ enum dispatch_verdict dispatch_check(struct cmd *c);
  * env->misses starts empty and holds what this run missed. */
 void dispatch_call(struct cmd *c);
 /* The same for a command inside EXEC, on the locks of c->held: it always completes. `reads`: so do
- * all of its transaction, whose reply is limited as a whole. */
+ * all of its transaction, whose reply is limited as a whole; then CMD_MISS is an outcome too. */
 void dispatch_call_queued(struct cmd *c, bool reads);
 /* EXEC of commands that read: what they answer together is as long as one read's reply may be.
  * Before anything is written. */

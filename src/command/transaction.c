@@ -20,7 +20,11 @@
 #include "command/dispatch.h"
 #include "command/errors.h"
 
-enum { WATCHES_MAX = 1 << 20, QUEUED_MAX = 1 << 24 };
+enum {
+    WATCHES_MAX = 1 << 20,
+    QUEUED_MAX = 1 << 24,
+    FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
+};
 
 #define READ_BYTES_ANY (SIZE_MAX >> 32) /* of a reply without a limit: QUEUED_MAX of them add up */
 
@@ -38,7 +42,7 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     size_t growth_bytes; /* dispatch_growth of those that have CMD_GROWS */
-    size_t read_bytes;   /* that those with CMD_READ answer at most, about */
+    size_t read_bytes;   /* that those with CMD_READ are taken to answer at most */
     size_t room_bytes;   /* that EXEC asked for before it wrote anything; 0 = it did not */
     bool writes; /* one has CMD_WRITE */
     bool acts;   /* one does more than read and select a database */
@@ -260,15 +264,15 @@ static void select_ahead(struct transaction *t, const struct cmd *c) {
     }
 }
 
-/* A string beyond what lies in place is sent from where it lies; of a hash anything is copied. */
+/* A string beyond what lies in place is sent from where it lies. A few fields are not counted
+ * before they are read: that is a tenth of the price of a small transaction. */
 static size_t read_bytes(const struct cmd *c) {
     const struct command *spec = c->spec;
     if (!(spec->flags & CMD_READ)) {
         return 0;
     }
-    return spec->flags & CMD_FAST && !(spec->acl & ACL_HASH)
-               ? c->argc * (size_t)ENTRY_INLINE_BYTES_MAX
-               : READ_BYTES_ANY;
+    size_t one = spec->acl & ACL_HASH ? FIELD_BYTES : ENTRY_INLINE_BYTES_MAX;
+    return spec->flags & CMD_FAST ? (c->argc - 1) * one : READ_BYTES_ANY;
 }
 
 void transaction_queue(struct cmd *c) {
@@ -395,14 +399,16 @@ static size_t room_left(const struct cmd *c, const struct transaction *t, size_t
     return t->room_bytes && c->room_bytes > used ? c->room_bytes - used : 0;
 }
 
+/* CMD_MISS only where all of them read. */
 static void run_queue(struct cmd *c, struct transaction *t) {
     size_t begin_bytes = chain_own_bytes(c->w->out);
     int64_t room_bytes = mem_thread_bytes();
     client_set(c->client, CLIENT_EXECUTING);
     resp_array(c->w, t->count);
-    for (uint32_t i = 0; i < t->count; i++) {
+    for (uint32_t i = 0; i < t->count && c->outcome == CMD_DONE; i++) {
         bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
-        if (UNLIKELY(waited || mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX)) {
+        bool grown = mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX;
+        if (UNLIKELY(waited || grown) && t->acts) {
             make_room(c, t->count - i);
             room_bytes = mem_thread_bytes();
         }
@@ -413,6 +419,7 @@ static void run_queue(struct cmd *c, struct transaction *t) {
         }
         dispatch_call_queued(&inner, !t->acts);
         c->dropped_bytes += inner.dropped_bytes;
+        c->outcome = inner.outcome;
     }
     client_unset(c->client, CLIENT_EXECUTING);
 }
@@ -421,13 +428,14 @@ static void set_db(struct client *client, unsigned db) {
     atomic_store_explicit(&client->db, (uint8_t)db, memory_order_relaxed);
 }
 
-/* Nothing has changed by it but what the reads found: it can be run again. False: it is to be. */
+/* Nothing has changed by it: it can be run again, and what it reads may not go for its reply. False:
+ * it is to be. */
 static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     dispatch_limit_exec(c);
     run_queue(c, t);
-    t->counted = true;
-    if (UNLIKELY(dispatch_is_beyond(c))) {
+    t->counted |= c->outcome == CMD_DONE;
+    if (UNLIKELY(c->outcome != CMD_DONE || dispatch_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }

@@ -33,6 +33,9 @@ READS = {  # each beyond 14 MB; their keys are there until they are read
     "HGETALL": ([("HGETALL", "hash")] * 3, None),
     "after SELECT": ([("SELECT", "0")] + [MGET] * 20, [VALUE] * 100),
     "after SET": ([("SET", "other", "x")] + [MGET] * 20, [VALUE] * 100),
+    "HMGET after SET": ([("SET", "other", "x")] +
+                        [("HMGET", "hash") + tuple("f%d" % n for n in range(50))] * 3,
+                        [b"v" * 100000] * 50),
     "before HSET": ([("HGETALL", "hash")] * 3 + [("HSET", "hash", "f0", b"v" * 100000)], None),
 }
 
@@ -145,16 +148,17 @@ def test_who_leaves_while_it_waits(full):
     """Nothing is kept for it: neither its place, nor what it watched."""
     instance, client = full
     leaving = [instance.client() for _ in range(3)]
+    ids = {other: other.cmd("CLIENT", "ID") for other in leaving}
     with held_up(instance, client):
         for other in leaving:
             assert other.cmd("WATCH", "value") == "OK"
             other.pipeline([("MULTI",)] + [MGET] * 20)
             other.send("EXEC")
         until(lambda: waiting(client) == 5, "all wait")
-        for other in leaving:
-            other.close()
-        until(lambda: waiting(client) == 2, "gone")
+        for other in leaving[1:]:
+            assert client.cmd("CLIENT", "KILL", "ID", ids[other]) == 1
         assert client.cmd("SET", "value", VALUE) == "OK"
+        assert leaving[0].read() is NilArray
     assert client.pipeline(transaction(*[MGET] * 20))[-1] == [[VALUE] * 100] * 20
 
 
