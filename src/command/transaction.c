@@ -26,7 +26,7 @@ enum {
     FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
 };
 
-#define READ_BYTES_ANY (SIZE_MAX >> 32) /* of a reply without a limit: QUEUED_MAX of them add up */
+#define READ_BYTES_ANY (SIZE_MAX >> 32) /* of a reply without a limit: QUEUED_MAX add up */
 
 struct queued {
     const struct command *spec;
@@ -102,6 +102,11 @@ static void mark_dirty(struct client *client) {
     atomic_store_explicit(&client->watch_dirty, true, memory_order_relaxed);
 }
 
+/* Of one client; the key counts for each of them. */
+static size_t watch_bytes(const struct watch_key *wk) {
+    return sizeof(struct watch) + sizeof *wk + wk->bytes.len;
+}
+
 static void watch(struct cmd *c, uint32_t i, bool exists) {
     struct client *client = c->client;
     struct partition *p = cmd_partition(c, i);
@@ -115,6 +120,7 @@ static void watch(struct cmd *c, uint32_t i, bool exists) {
     *w = (struct watch){.key = wk, .client = client, .existed = exists};
     list_push_back(&wk->watchers, &w->among);
     list_push_back(&client->watches, &w->of_client);
+    client->kept_bytes += watch_bytes(wk);
     atomic_fetch_add_explicit(&client->watch_count, 1, memory_order_relaxed);
 }
 
@@ -131,6 +137,7 @@ void transaction_unwatch(struct client *client, struct keyspace *ks, const struc
             lockset_lock(&one, ks);
         }
         list_remove(&w->among);
+        client->kept_bytes -= watch_bytes(wk);
         if (list_empty(&wk->watchers)) {
             hmap_remove(&p->watched, &wk->node);
             mem_free(wk);
@@ -428,8 +435,8 @@ static void set_db(struct client *client, unsigned db) {
     atomic_store_explicit(&client->db, (uint8_t)db, memory_order_relaxed);
 }
 
-/* Nothing has changed by it: it can be run again, and what it reads may not go for its reply. False:
- * it is to be. */
+/* Nothing has changed by it: it can be run again, and what it reads may not go for its reply.
+ * False: it is to be. */
 static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     dispatch_limit_exec(c);

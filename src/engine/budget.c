@@ -28,10 +28,10 @@
 #include "engine/partition_internal.h"
 
 enum {
-    COMPACT_PERMILLE = 12, /* resident memory above maxmemory: holes are closed */
-    EVICT_PERMILLE = 20,   /* ... something goes, and the allocator's dirty pages */
-    ROOM_PERMILLE = 30,    /* up to there what is expected may come */
-    HARD_PERMILLE = 40,    /* something goes whether it grows or not */
+    COMPACT_PERMILLE = 8,  /* resident memory above maxmemory: holes are closed */
+    EVICT_PERMILLE = 14,   /* ... something goes, and the allocator's dirty pages */
+    ROOM_PERMILLE = 22,    /* up to there what is expected may come */
+    HARD_PERMILLE = 32,    /* something goes whether it grows or not */
     RISE_FACTOR = 2,       /* there, 1 + this times as much goes as it rose by */
     FALL_SHARE = 64,       /* of a fall, that is forgotten with each measurement */
     OVER_SHARE = 128,      /* of what is above, that goes with each measurement */

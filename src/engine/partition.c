@@ -234,30 +234,31 @@ void part_put(struct partition *p, unsigned db, const struct key *key, struct en
     replace(p, db, key, find_ref(p, db, key), e);
 }
 
-void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
-                     int64_t expire_ms) {
+/* To the bytes, or to the blob where there is one: it is the partition's then. */
+static inline void set(struct partition *p, unsigned db, const struct key *key, struct slice value,
+                       struct blob *b, int64_t expire_ms) {
     part_assert(p, db);
+    const struct entry_origin none = {0, 0};
     struct table_ref ref = find_ref(p, db, key);
-    if (ref.slot && may_overwrite(table_entry(ref), expire_ms) &&
-        entry_set_string(table_entry(ref), value)) {
+    struct entry *e =
+        ref.slot && may_overwrite(table_entry(ref), expire_ms) ? table_entry(ref) : NULL;
+    if (e && (b ? entry_set_blob(e, b) : entry_set_string(e, value))) {
         overwritten(p, db, key, ref, expire_ms);
         return;
     }
-    const struct entry_origin none = {0, 0};
-    replace(p, db, key, ref, entry_create_string(&p->heap, key->bytes, value, expire_ms, none));
+    replace(p, db, key, ref,
+            b ? entry_create_blob(&p->heap, key->bytes, b, expire_ms, none)
+              : entry_create_string(&p->heap, key->bytes, value, expire_ms, none));
+}
+
+void part_set_string(struct partition *p, unsigned db, const struct key *key, struct slice value,
+                     int64_t expire_ms) {
+    set(p, db, key, value, NULL, expire_ms);
 }
 
 void part_set_blob(struct partition *p, unsigned db, const struct key *key, struct blob *b,
                    int64_t expire_ms) {
-    part_assert(p, db);
-    struct table_ref ref = find_ref(p, db, key);
-    if (ref.slot && may_overwrite(table_entry(ref), expire_ms) &&
-        entry_set_blob(table_entry(ref), b)) {
-        overwritten(p, db, key, ref, expire_ms);
-        return;
-    }
-    const struct entry_origin none = {0, 0};
-    replace(p, db, key, ref, entry_create_blob(&p->heap, key->bytes, b, expire_ms, none));
+    set(p, db, key, (struct slice){0}, b, expire_ms);
 }
 
 void part_update_string(struct partition *p, unsigned db, const struct key *key,

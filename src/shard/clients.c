@@ -5,6 +5,7 @@
 #include "shard/session.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -171,6 +172,7 @@ void clients_check_limits(struct shard *sh) {
             check_stuck(sh, s);
         }
     }
+    clients_shed(sh);
 }
 
 /* --- host services about clients --- */
@@ -242,6 +244,8 @@ static void host_client_set_text(struct env *env, struct client *client, int whi
     char *old = client->text[which];
     client->text[which] = copy;
     pthread_mutex_unlock(&sh->registry);
+    client->kept_bytes += text.len;
+    client->kept_bytes -= old ? strlen(old) : 0;
     mem_free(old);
 }
 

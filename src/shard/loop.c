@@ -416,6 +416,7 @@ static struct shard *shard_create(struct shard_group *g, uint32_t index) {
     mailbox_init(&sh->mailbox);
     pthread_mutex_init(&sh->registry, NULL);
     list_init(&sh->sessions);
+    list_init(&sh->holding);
     list_init(&sh->runnable);
     list_init(&sh->paused);
     list_init(&sh->unsent);

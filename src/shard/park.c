@@ -22,7 +22,6 @@
 
 static void on_row_timeout(struct timer *t, void *arg);
 static void on_sleep_over(struct timer *t, void *arg);
-static void on_room_timeout(struct timer *t, void *arg);
 
 static void set_parked(struct session *s, enum session_state state) {
     ASSERT(s->state == SESSION_RUNNING);
@@ -263,17 +262,8 @@ void park_for_turn(struct session *s) {
     list_push_back(&s->shard->runnable, &s->queue);
 }
 
-static void on_room_timeout(struct timer *t, void *arg) {
-    struct session *s = CONTAINER_OF(t, struct session, timer);
-    (void)arg;
-    room_let_in(s);
-    park_wake(s);
-}
-
 void park_for_room(struct session *s) {
     set_parked(s, SESSION_WAITS_ROOM);
-    s->timer.fire = on_room_timeout;
-    timers_set(&s->shard->timers, &s->timer, s->shard->env.now_us + ROOM_WAIT_US_MAX);
 }
 
 void park_room_made(struct session *s) {
