@@ -121,18 +121,18 @@ static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
 
 struct entry *cmd_read(struct cmd *c, uint32_t i) {
     bool touch = !client_has(c->client, CLIENT_NO_TOUCH);
-    if (UNLIKELY(c->room_bytes != 0) && (c->spec->flags & CMD_READ)) {
-        return read_key(c, i, 0); /* the run that found its reply too large was counted */
+    if (UNLIKELY(c->repeats)) {
+        return read_key(c, i, 0);
     }
     return read_key(c, i, touch ? FIND_TOUCH | FIND_COUNT : FIND_COUNT);
 }
 
 struct entry *cmd_touch(struct cmd *c, uint32_t i) {
-    return read_key(c, i, FIND_TOUCH | FIND_COUNT);
+    return read_key(c, i, c->repeats ? FIND_TOUCH : FIND_TOUCH | FIND_COUNT);
 }
 
 struct entry *cmd_look(struct cmd *c, uint32_t i) {
-    return read_key(c, i, FIND_COUNT);
+    return read_key(c, i, c->repeats ? 0 : FIND_COUNT);
 }
 
 struct entry *cmd_peek(struct cmd *c, uint32_t i) {

@@ -337,15 +337,17 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
     return queues ? queue(c) : DISPATCH_RUN;
 }
 
-/* After a run that is complete: the failed load's error instead of its reply, and the counting. */
-static void account(struct cmd *c, struct chain_mark mark, uint32_t errors) {
+/* The failed load's error instead of the reply. */
+static void reply_row_error(struct cmd *c, struct chain_mark mark, uint32_t errors) {
+    chain_rewind(c->w->out, mark);
+    c->w->errors = errors;
+    resp_error(c->w, slice_str(c->row_error));
+}
+
+/* After a run that is complete. */
+static void account(struct cmd *c, uint32_t errors) {
     struct stats *stats = c->env->stats;
     struct command_stats *own = &stats->per_command[c->id];
-    if (UNLIKELY(c->row_error != NULL)) {
-        chain_rewind(c->w->out, mark);
-        c->w->errors = errors;
-        resp_error(c->w, slice_str(c->row_error));
-    }
     if (UNLIKELY(c->row_hits != 0)) {
         stat_add(&stats->row_hits, c->row_hits);
     }
@@ -366,6 +368,7 @@ struct reply {
     size_t own_bytes;       /* of the output, before it */
     uint32_t errors;
     size_t end_bytes; /* of the output, where a transaction's client is closed; 0 = none */
+    bool is_part;     /* of a transaction's, whose limit it is under */
 };
 
 /* The most that any reply to the client may add; 0 = any number. */
@@ -375,11 +378,8 @@ static inline size_t reply_bytes_max(const struct cmd *c) {
                                                             : settings->reply_bytes_max;
 }
 
-/* Bytes that this one may add, with the room that was made for it; 0 = any number. */
-static inline size_t reply_allowance(const struct cmd *c) {
-    if (!(c->spec->flags & CMD_READ)) {
-        return reply_bytes_max(c);
-    }
+/* Bytes that one may add that only reads, with the room that was made for it; 0 = any number. */
+static inline size_t read_allowance(const struct cmd *c) {
     size_t bytes = c->env->settings->read_bytes_max;
     if (LIKELY(c->room_bytes == 0) || bytes == 0) {
         return bytes;
@@ -389,9 +389,19 @@ static inline size_t reply_allowance(const struct cmd *c) {
 
 static inline struct reply reply_begin(const struct cmd *c) {
     struct chain *out = c->w->out;
-    size_t own = chain_own_bytes(out), more = reply_allowance(c);
+    size_t own = chain_own_bytes(out);
+    size_t more = c->spec->flags & CMD_READ ? read_allowance(c) : reply_bytes_max(c);
     chain_limit(out, more ? own + more : 0);
-    return (struct reply){chain_mark(out), own, c->w->errors, 0};
+    return (struct reply){chain_mark(out), own, c->w->errors, 0, false};
+}
+
+static size_t with_slack(size_t bytes) {
+    return bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
+}
+
+static bool only_reads(const struct cmd *c) {
+    return (c->spec->flags & CMD_READ) ||
+           (c->spec->fn == transaction_exec && transaction_reads(c->client));
 }
 
 /* The reply did not fit: it is made again when there is room for it, or its client goes. */
@@ -400,8 +410,8 @@ static void reply_too_large(struct cmd *c, const struct reply *r) {
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
     size_t most = reply_bytes_max(c);
     bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
-    if ((c->spec->flags & CMD_READ) && !r->mark.dropped_bytes && fits) {
-        c->room_bytes = MIN(bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN, most);
+    if (only_reads(c) && !r->mark.dropped_bytes && fits) {
+        c->room_bytes = MIN(with_slack(bytes), most);
         c->outcome = CMD_ROOM;
     } else {
         c->dropped_bytes = bytes;
@@ -414,7 +424,7 @@ static inline void reply_end(struct cmd *c, const struct reply *r) {
     struct chain *out = c->w->out;
     if (UNLIKELY(c->row_error != NULL)) {
         c->outcome = CMD_DONE;
-    } else if (UNLIKELY(out->dropped_bytes != 0) && c->outcome == CMD_DONE &&
+    } else if (UNLIKELY(out->dropped_bytes != 0) && c->outcome == CMD_DONE && !r->is_part &&
                !client_has(c->client, SILENT_FLAGS)) {
         reply_too_large(c, r);
     }
@@ -438,7 +448,10 @@ void dispatch_call(struct cmd *c) {
     if (UNLIKELY(c->outcome != CMD_DONE)) {
         return;
     }
-    account(c, r.mark, r.errors);
+    if (UNLIKELY(c->row_error != NULL)) {
+        reply_row_error(c, r.mark, r.errors);
+    }
+    account(c, r.errors);
     stat_add(&c->client->total_commands, 1);
     finish(c, r.mark);
 }
@@ -463,7 +476,7 @@ static void make_room_within_exec(struct cmd *c) {
 }
 
 /* Runs until it is done: there are no others' turns within EXEC. */
-static void run_queued(struct cmd *c) {
+static void run_queued(struct cmd *c, bool reads) {
     struct chain *out = c->w->out;
     size_t end_bytes = out->limit_bytes;
     uint32_t rooms = 0;
@@ -477,7 +490,8 @@ static void run_queued(struct cmd *c) {
         if (has_room_for_arguments(c, false)) {
             struct reply r = reply_begin(c);
             r.end_bytes = end_bytes;
-            if (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes)) {
+            r.is_part = reads;
+            if (reads || (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes))) {
                 chain_limit(out, end_bytes);
             }
             c->spec->fn(c);
@@ -487,24 +501,30 @@ static void run_queued(struct cmd *c) {
         if (c->outcome == CMD_ROOM) {
             make_room_within_exec(c);
             c->room_bytes = ++rooms < EXEC_ROOMS_MAX ? c->room_bytes : CMD_ROOM_ANY;
+            c->repeats |= (c->spec->flags & CMD_READ) != 0;
         }
     } while (c->outcome == CMD_AGAIN || c->outcome == CMD_ROOM);
     c->env->over_limit = over_limit;
 }
 
-void dispatch_call_queued(struct cmd *c) {
+/* Mappings may be new since it was queued. */
+static struct slice queued_refusal(const struct cmd *c) {
+    return c->env->settings->maps ? row_refusal(c, client_db(c->client)) : SLICE("");
+}
+
+void dispatch_call_queued(struct cmd *c, bool reads) {
     struct chain_mark mark = chain_mark(c->w->out);
     uint32_t errors = c->w->errors;
+    bool counts = !c->repeats;
     c->row_error = NULL;
-    struct slice refusal = SLICE("");
-    if (c->env->settings->maps) {
-        /* Mappings may be new since it was queued. */
-        refusal = row_refusal(c, client_db(c->client));
-    }
+    struct slice refusal = queued_refusal(c);
     if (refusal.len) {
         resp_error(c->w, refusal);
     } else {
-        run_queued(c);
+        run_queued(c, reads);
+    }
+    if (reads && c->outcome == CMD_MISS) {
+        return;
     }
     if (c->outcome == CMD_MISS && !c->row_error) {
         /* All rows were there when EXEC began: an earlier command of it dropped this one. */
@@ -512,8 +532,52 @@ void dispatch_call_queued(struct cmd *c) {
     }
     ASSERT(c->outcome != CMD_SLEEP);
     c->outcome = CMD_DONE;
-    account(c, mark, errors);
+    if (UNLIKELY(c->row_error != NULL)) {
+        reply_row_error(c, mark, errors);
+    }
+    if (LIKELY(counts)) {
+        account(c, errors);
+    }
     c->w->errors = errors; /* counted: EXEC itself did not fail */
+}
+
+void dispatch_limit_exec(struct cmd *c) {
+    struct chain *out = c->w->out;
+    size_t more = read_allowance(c);
+    if (more) {
+        chain_limit(out, chain_own_bytes(out) + more);
+    }
+}
+
+bool dispatch_is_beyond(const struct cmd *c) {
+    return c->w->out->dropped_bytes && !client_has(c->client, SILENT_FLAGS);
+}
+
+void dispatch_count_queued(struct cmd *c) {
+    uint32_t errors = c->w->errors;
+    c->row_error = NULL;
+    c->repeats = true;
+    if (queued_refusal(c).len) {
+        return;
+    }
+    do {
+        c->outcome = CMD_DONE;
+        c->spec->fn(c);
+    } while (c->outcome == CMD_AGAIN);
+    c->w->errors = errors;
+}
+
+bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes) {
+    size_t most = reply_bytes_max(c), growth = transaction_growth(c->client);
+    size_t room = MIN(with_slack(bytes), most) + growth;
+    /* What never fits is not made room for: EXEC runs all the same, and does what it can. */
+    if (bytes <= c->env->settings->read_bytes_max || bytes > most ||
+        !keyspace_can_hold(c->env->ks, room)) {
+        return true;
+    }
+    c->room_bytes = room;
+    c->outcome = CMD_ROOM;
+    return false;
 }
 
 void dispatch_locks(struct cmd *c, struct lockset *out) {

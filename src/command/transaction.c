@@ -20,7 +20,13 @@
 #include "command/dispatch.h"
 #include "command/errors.h"
 
-enum { WATCHES_MAX = 1 << 20, QUEUED_MAX = 1 << 24 };
+enum {
+    WATCHES_MAX = 1 << 20,
+    QUEUED_MAX = 1 << 24,
+    FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
+};
+
+#define READ_BYTES_ANY (SIZE_MAX >> 32) /* of a reply without a limit: QUEUED_MAX add up */
 
 struct queued {
     const struct command *spec;
@@ -36,8 +42,12 @@ struct transaction {
     size_t bytes;
     uint8_t db;  /* after the queued SELECTs */
     size_t growth_bytes; /* dispatch_growth of those that have CMD_GROWS */
+    size_t read_bytes;   /* that those with CMD_READ are taken to answer at most */
+    size_t room_bytes;   /* that EXEC asked for before it wrote anything; 0 = it did not */
     bool writes; /* one has CMD_WRITE */
+    bool acts;   /* one does more than read and select a database */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
+    bool counted; /* EXEC ran it, in vain: its commands are in the statistics */
 };
 
 struct watch_key {
@@ -206,6 +216,10 @@ bool transaction_is_dirty(const struct client *client) {
            atomic_load_explicit(&client->watch_dirty, memory_order_relaxed);
 }
 
+bool transaction_reads(const struct client *client) {
+    return client->transaction && !client->transaction->acts;
+}
+
 size_t transaction_growth(const struct client *client) {
     return client->transaction ? client->transaction->growth_bytes : 0;
 }
@@ -245,12 +259,27 @@ static struct queued *copy_command(struct cmd *c, size_t *bytes) {
     return q;
 }
 
+static bool selects(const struct command *spec) {
+    return strcmp(spec->name, "select") == 0;
+}
+
 static void select_ahead(struct transaction *t, const struct cmd *c) {
     int64_t db;
-    if (strcmp(c->spec->name, "select") == 0 && num_parse_i64(c->argv[1], &db) && db >= 0 &&
+    if (selects(c->spec) && num_parse_i64(c->argv[1], &db) && db >= 0 &&
         db < c->env->settings->databases) {
         t->db = (uint8_t)db;
     }
+}
+
+/* A string beyond what lies in place is sent from where it lies. A few fields are not counted
+ * before they are read: that is a tenth of the price of a small transaction. */
+static size_t read_bytes(const struct cmd *c) {
+    const struct command *spec = c->spec;
+    if (!(spec->flags & CMD_READ)) {
+        return 0;
+    }
+    size_t one = spec->acl & ACL_HASH ? FIELD_BYTES : ENTRY_INLINE_BYTES_MAX;
+    return spec->flags & CMD_FAST ? (c->argc - 1) * one : READ_BYTES_ANY;
 }
 
 void transaction_queue(struct cmd *c) {
@@ -278,7 +307,9 @@ void transaction_queue(struct cmd *c) {
     }
     t->v[t->count++] = q;
     t->growth_bytes += c->spec->flags & CMD_GROWS ? dispatch_growth(c) : 0;
+    t->read_bytes += read_bytes(c);
     t->writes |= (c->spec->flags & CMD_WRITE) != 0;
+    t->acts |= !(c->spec->flags & CMD_READ) && !selects(c->spec);
     /* What walks would lock further partitions while EXEC holds some: against the order. */
     t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
     select_ahead(t, c);
@@ -369,6 +400,109 @@ static void make_room(struct cmd *c, uint32_t commands) {
                       !keyspace_make_room(env->ks, c->held, env->shard, env->now_ms, commands);
 }
 
+/* Room for the reply that is left, where it was counted beforehand. */
+static size_t room_left(const struct cmd *c, const struct transaction *t, size_t begin_bytes) {
+    size_t used = chain_own_bytes(c->w->out) - begin_bytes + t->growth_bytes;
+    return t->room_bytes && c->room_bytes > used ? c->room_bytes - used : 0;
+}
+
+/* CMD_MISS only where all of them read. */
+static void run_queue(struct cmd *c, struct transaction *t) {
+    size_t begin_bytes = chain_own_bytes(c->w->out);
+    int64_t room_bytes = mem_thread_bytes();
+    client_set(c->client, CLIENT_EXECUTING);
+    resp_array(c->w, t->count);
+    for (uint32_t i = 0; i < t->count && c->outcome == CMD_DONE; i++) {
+        bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
+        bool grown = mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX;
+        if (UNLIKELY(waited || grown) && t->acts) {
+            make_room(c, t->count - i);
+            room_bytes = mem_thread_bytes();
+        }
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        inner.repeats = t->counted;
+        if (UNLIKELY(t->room_bytes != 0) && (inner.spec->flags & CMD_READ)) {
+            inner.room_bytes = room_left(c, t, begin_bytes);
+        }
+        dispatch_call_queued(&inner, !t->acts);
+        c->dropped_bytes += inner.dropped_bytes;
+        c->outcome = inner.outcome;
+    }
+    client_unset(c->client, CLIENT_EXECUTING);
+}
+
+static void set_db(struct client *client, unsigned db) {
+    atomic_store_explicit(&client->db, (uint8_t)db, memory_order_relaxed);
+}
+
+/* Nothing has changed by it: it can be run again, and what it reads may not go for its reply.
+ * False: it is to be. */
+static bool run_reads(struct cmd *c, struct transaction *t) {
+    unsigned db = client_db(c->client);
+    dispatch_limit_exec(c);
+    run_queue(c, t);
+    t->counted |= c->outcome == CMD_DONE;
+    if (UNLIKELY(c->outcome != CMD_DONE || dispatch_is_beyond(c))) {
+        set_db(c->client, db);
+        return false;
+    }
+    return true;
+}
+
+/* What the queued reads would answer now. Those behind a write may answer anything then: it is what
+ * there is to go by. */
+static size_t count_reads(struct cmd *c, struct transaction *t) {
+    struct chain *out = c->w->out;
+    struct chain_mark mark = chain_mark(out);
+    size_t limit_bytes = out->limit_bytes, begin_bytes = chain_own_bytes(out);
+    unsigned db = client_db(c->client);
+    chain_limit(out, MAX(begin_bytes, (size_t)1));
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        if ((inner.spec->flags & CMD_READ) || selects(inner.spec)) {
+            dispatch_count_queued(&inner);
+        }
+    }
+    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
+    chain_rewind(out, mark);
+    chain_limit(out, limit_bytes);
+    set_db(c->client, db);
+    return bytes;
+}
+
+/* Before anything is written: its reads may answer much. False: it is run again when there is
+ * room. */
+static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
+    size_t read_bytes_max = c->env->settings->read_bytes_max;
+    bool asked = t->room_bytes && c->room_bytes >= t->room_bytes;
+    if (LIKELY(read_bytes_max == 0 || t->read_bytes <= read_bytes_max) || asked) {
+        return true;
+    }
+    t->room_bytes = 0;
+    if (dispatch_has_room_for_replies(c, count_reads(c, t))) {
+        return true;
+    }
+    t->room_bytes = c->room_bytes;
+    return false;
+}
+
+/* True when it is over: what it answers is in the output. */
+static bool run_transaction(struct cmd *c, struct transaction *t) {
+    if (!t->acts) {
+        if (!run_reads(c, t)) {
+            return false;
+        }
+        transaction_unwatch(c->client, c->env->ks, c->held);
+        return true;
+    }
+    if (!has_room_for_replies(c, t)) {
+        return false;
+    }
+    transaction_unwatch(c->client, c->env->ks, c->held);
+    run_queue(c, t);
+    return true;
+}
+
 void transaction_exec(struct cmd *c) {
     struct client *client = c->client;
     struct transaction *t = client->transaction;
@@ -394,22 +528,9 @@ void transaction_exec(struct cmd *c) {
         c->outcome = CMD_MISS;
         return;
     }
-    transaction_unwatch(client, c->env->ks, c->held);
-    client_set(client, CLIENT_EXECUTING);
-    resp_array(c->w, t->count);
-    int64_t room_bytes = mem_thread_bytes();
-    for (uint32_t i = 0; i < t->count; i++) {
-        bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
-        if (UNLIKELY(waited || mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX)) {
-            make_room(c, t->count - i);
-            room_bytes = mem_thread_bytes();
-        }
-        struct cmd inner = queued_cmd(c, t->v[i]);
-        dispatch_call_queued(&inner);
-        c->dropped_bytes += inner.dropped_bytes;
+    if (run_transaction(c, t)) {
+        transaction_discard(client, c->env);
     }
-    client_unset(client, CLIENT_EXECUTING);
-    transaction_discard(client, c->env);
 }
 
 static void multi_command(struct cmd *c) {

@@ -10,6 +10,8 @@ void transaction_exec(struct cmd *c);
 unsigned transaction_db(const struct client *client);
 /* dispatch_growth of the queued commands that have CMD_GROWS, together; 0: there are none. */
 size_t transaction_growth(const struct client *client);
+/* True when all that is queued reads, or selects a database: it can be run again. */
+bool transaction_reads(const struct client *client);
 /* EXEC is not going to run it. */
 bool transaction_is_dirty(const struct client *client);
 /* True when a queued command changes keys. */

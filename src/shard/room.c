@@ -167,6 +167,7 @@ bool room_take(struct session *s, struct cmd *c) {
     sh->env.over_limit = room == KEYSPACE_ROOM_NONE;
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
+    c->repeats = c->spec->flags & CMD_READ;
     if (s->room_expected) {
         atomic_fetch_add(&sh->group->room_uncounted, s->room_bytes);
         keyspace_comes(ks, s->room_bytes);

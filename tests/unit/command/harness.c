@@ -189,6 +189,23 @@ static void load_misses(struct harness *h, struct client *client) {
 
 /* --- running --- */
 
+static void wait_for_room(struct harness *h, struct cmd *c) {
+    struct buf reply = h->reply;
+    enum cmd_outcome outcome = h->outcome;
+    struct lockset locked = h->locked;
+    h->reply = (struct buf){0};
+    h->asked_bytes = c->room_bytes;
+    h->asked++;
+    c->repeats = c->spec->flags & CMD_READ;
+    if (h->waits) {
+        h->waits(h);
+    }
+    buf_free(&h->reply);
+    h->reply = reply;
+    h->outcome = outcome;
+    h->locked = locked;
+}
+
 static void call(struct harness *h, struct cmd *c) {
     struct client *client = c->client;
     bool first = true;
@@ -207,6 +224,8 @@ static void call(struct harness *h, struct cmd *c) {
         } else if (c->outcome == CMD_SLEEP) {
             h->env.now_us = c->wake_us;
             client_set(client, CLIENT_RESUMED);
+        } else if (c->outcome == CMD_ROOM) {
+            wait_for_room(h, c);
         }
     } while (c->outcome != CMD_DONE);
     client_unset(client, CLIENT_RESUMED);

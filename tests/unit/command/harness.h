@@ -47,6 +47,10 @@ struct harness {
     bool rows_are_stored;       /* a loaded row is put into the table */
     uint32_t loads;             /* rows asked for so far */
     size_t room_bytes;          /* that commands have from the start */
+    void (*waits)(struct harness *h); /* what others do while a command waits for room; may be
+                                         NULL */
+    size_t asked_bytes;         /* by commands that waited for room, the last one of them */
+    uint32_t asked;             /* how often they did */
 };
 
 /* `map`: a line behind "map ", or NULL. Client 0 is there; the others are made on their first

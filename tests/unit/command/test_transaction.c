@@ -406,6 +406,172 @@ static void watching_a_row_loads_it(void **state) {
     harness_destroy(h);
 }
 
+/* --- long replies --- */
+
+enum { LONG_BYTES = 2 * CHAIN_LIMIT_MIN };
+
+/* 0 to 3 are values of 4000 bytes. */
+static struct harness *with_values(size_t read_bytes_max) {
+    struct harness *h = harness_create(NULL);
+    char set[4096];
+    memset(set, 'v', sizeof set);
+    for (int i = 0; i < 4; i++) {
+        int len = snprintf(set, sizeof set, "SET %d ", i);
+        set[len] = 'v';
+        set[4000 + len] = '\0';
+        assert_reply(h, set, "+OK\r\n");
+    }
+    h->settings.read_bytes_max = read_bytes_max;
+    h->settings.growth_bytes_max = read_bytes_max;
+    h->settings.reply_bytes_max = 1 << 20;
+    return h;
+}
+
+static void queue_reads(struct harness *h, int count) {
+    for (int i = 0; i < count; i++) {
+        assert_reply(h, "MGET 0 1 2 3 0 1 2 3 0 1", "+QUEUED\r\n");
+    }
+}
+
+static void assert_begins(const char *reply, const char *with) {
+    assert_memory_equal(reply, with, strlen(with));
+}
+
+static const struct command_stats *stats_of(const struct harness *h, const char *name) {
+    uint32_t id;
+    assert_non_null(command_table_find(h->table, slice_str(name), &id));
+    return &h->stats.per_command[id];
+}
+
+static uint64_t hits_of(const struct harness *h) {
+    uint64_t hits = 0;
+    for (uint32_t i = 0; i < h->ks->partitions_count; i++) {
+        hits += h->ks->partitions[i]->stats.hits;
+    }
+    return hits;
+}
+
+/* EXEC of reads waits for room like a read: what they answer is counted first, and that once. */
+static void long_reads_wait_for_room(void **state) {
+    struct harness *h = with_values(LONG_BYTES);
+    run(h, "HSET hash field value");
+    run(h, "MULTI");
+    run(h, "SELECT 0");
+    queue_reads(h, 10);
+    run(h, "GET hash");
+    run(h, "TTL 0");
+    uint64_t hits = hits_of(h);
+    const char *reply = run(h, "EXEC");
+    assert_int_equal(h->asked, 1);
+    assert_true(h->asked_bytes > 400000 && h->asked_bytes < 400000 * 5 / 4 + LONG_BYTES);
+    assert_begins(reply, "*13\r\n+OK\r\n*10\r\n$4000\r\nvvv");
+    assert_true(strlen(reply) > 400000);
+    assert_string_equal(reply + strlen(reply) - 4, "-1\r\n");
+    assert_int_equal(hits_of(h) - hits, 102);
+    assert_int_equal(stat_get(&stats_of(h, "mget")->calls), 10);
+    assert_int_equal(stat_get(&stats_of(h, "exec")->calls), 1);
+    assert_int_equal(stat_get(&stats_of(h, "get")->failed), 1);
+    assert_int_equal(stat_get(&h->stats.error_replies), 1);
+    assert_reply(h, "EXEC", "-ERR EXEC without MULTI\r\n");
+    harness_destroy(h);
+}
+
+static void short_reads_do_not(void **state) {
+    struct harness *h = with_values(LONG_BYTES);
+    run(h, "MULTI");
+    queue_reads(h, 3);
+    assert_true(strlen(run(h, "EXEC")) > 120000);
+    run(h, "MULTI");
+    run(h, "SET 0 short");
+    queue_reads(h, 1);
+    run(h, "HGETALL none");
+    assert_true(strlen(run(h, "EXEC")) > 28000);
+    assert_int_equal(h->asked, 0);
+    harness_destroy(h);
+}
+
+static void change_value(struct harness *h) {
+    assert_reply_as(h, 1, "SET 0 changed", "+OK\r\n");
+}
+
+/* It is the run that answers which counts: what is watched may change until then. */
+static void what_is_watched_changes_while_it_waits(void **state) {
+    for (int writes = 0; writes < 2; writes++) {
+        struct harness *h = with_values(LONG_BYTES);
+        h->waits = change_value;
+        run(h, "WATCH 0");
+        run(h, "MULTI");
+        run(h, "SELECT 3");
+        if (writes) {
+            run(h, "SET own x");
+        }
+        run(h, "SELECT 0");
+        queue_reads(h, 10);
+        run(h, "SELECT 5");
+        assert_reply(h, "EXEC", "*-1\r\n");
+        assert_int_equal(h->asked, 1);
+        assert_int_equal(client_db(&h->clients[0]), 0);
+        assert_false(client_has(&h->clients[0], CLIENT_MULTI | CLIENT_EXECUTING));
+        run(h, "SELECT 3");
+        assert_reply(h, "EXISTS own", ":0\r\n");
+        harness_destroy(h);
+    }
+}
+
+static void values_change_while_it_waits(void **state) {
+    struct harness *h = with_values(LONG_BYTES);
+    h->waits = change_value;
+    run(h, "MULTI");
+    queue_reads(h, 10);
+    const char *reply = run(h, "EXEC");
+    int changed = 0;
+    for (const char *at = reply; (at = strstr(at, "$7\r\nchanged")); at++) {
+        changed++;
+    }
+    assert_int_equal(changed, 30);
+    harness_destroy(h);
+}
+
+/* Where some write, what the others answer is counted before any of them runs. */
+static void reads_among_writes_wait_before_anything_is_written(void **state) {
+    struct harness *h = with_values(LONG_BYTES);
+    h->waits = change_value;
+    run(h, "MULTI");
+    run(h, "APPEND 0 +");
+    queue_reads(h, 10);
+    run(h, "INCR n");
+    uint64_t hits = hits_of(h);
+    const char *reply = run(h, "EXEC");
+    assert_int_equal(h->asked, 1);
+    assert_true(h->asked_bytes > 400000);
+    assert_begins(reply, "*12\r\n:8\r\n*10\r\n$8\r\nchanged+\r\n");
+    assert_string_equal(reply + strlen(reply) - 4, ":1\r\n");
+    assert_int_equal(hits_of(h) - hits, 100);
+    assert_int_equal(stat_get(&stats_of(h, "mget")->calls), 10);
+    assert_int_equal(stat_get(&stats_of(h, "append")->calls), 1);
+    harness_destroy(h);
+}
+
+/* Nothing is made that could never be sent, and nothing kept that is not wanted. */
+static void replies_of_reads_have_an_end(void **state) {
+    struct harness *h = with_values(LONG_BYTES);
+    h->settings.reply_bytes_max = 300000;
+    client_set(&h->clients[0], CLIENT_REPLY_OFF);
+    run(h, "MULTI");
+    for (int i = 0; i < 10; i++) {
+        run(h, "MGET 0 1 2 3 0 1 2 3 0 1");
+    }
+    assert_reply(h, "EXEC", "");
+    assert_false(client_has(&h->clients[0], CLIENT_CLOSE | CLIENT_MULTI));
+    client_unset(&h->clients[0], CLIENT_REPLY_OFF);
+    run(h, "MULTI");
+    queue_reads(h, 10);
+    assert_reply(h, "EXEC", "");
+    assert_true(client_has(&h->clients[0], CLIENT_CLOSE));
+    assert_int_equal(h->asked, 0);
+    harness_destroy(h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_queued_and_run),
@@ -431,6 +597,12 @@ int main(void) {
         cmocka_unit_test(a_row_dropped_inside_is_refused),
         cmocka_unit_test(writes_to_rows_are_refused_while_queueing),
         cmocka_unit_test(watching_a_row_loads_it),
+        cmocka_unit_test(long_reads_wait_for_room),
+        cmocka_unit_test(short_reads_do_not),
+        cmocka_unit_test(what_is_watched_changes_while_it_waits),
+        cmocka_unit_test(values_change_while_it_waits),
+        cmocka_unit_test(reads_among_writes_wait_before_anything_is_written),
+        cmocka_unit_test(replies_of_reads_have_an_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

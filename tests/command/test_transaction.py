@@ -1,0 +1,218 @@
+"""EXEC whose reply is long: it waits for room as one long read does, and is as if it had not."""
+import contextlib
+import threading
+
+import pytest
+
+from server import AGAINST
+from instance import Instance, info, until
+from resp import Error, NilArray
+from test_memory import fill_small, is_jemalloc, peak_rss, run_all, used
+
+pytestmark = pytest.mark.skipif(bool(AGAINST), reason="Forebay's pacing")
+LIMIT, VALUE = 96 << 20, b"v" * 8000
+MGET = ("MGET",) + ("value",) * 100
+
+
+@pytest.fixture
+def full():
+    """Full of small keys: what is long has others go for it."""
+    with Instance(maxmemory=LIMIT, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        fill_small(client, LIMIT)
+        assert client.cmd("SET", "value", VALUE) == "OK"
+        yield instance, client
+
+
+def transaction(*commands):
+    return [("MULTI",), *commands, ("EXEC",)]
+
+
+READS = {  # each beyond 14 MB; their keys are there until they are read
+    "MGET": ([MGET] * 20, [VALUE] * 100),
+    "HGETALL": ([("HGETALL", "hash")] * 3, None),
+    "after SELECT": ([("SELECT", "0")] + [MGET] * 20, [VALUE] * 100),
+    "after SET": ([("SET", "other", "x")] + [MGET] * 20, [VALUE] * 100),
+    "HMGET after SET": ([("SET", "other", "x")] +
+                        [("HMGET", "hash") + tuple("f%d" % n for n in range(50))] * 3,
+                        [b"v" * 100000] * 50),
+    "before HSET": ([("HGETALL", "hash")] * 3 + [("HSET", "hash", "f0", b"v" * 100000)], None),
+}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_long_reads_one_after_the_other(full, name):
+    """Together they are more than maxmemory: 8 times 15 MB."""
+    instance, client = full
+    queued, expected = READS[name]
+    for n in range(50):
+        assert client.cmd("HSET", "hash", "f%d" % n, b"v" * 100000) == 1
+    got = []
+
+    def read():
+        own = instance.client()
+        for _ in range(3):
+            reply = own.pipeline(transaction(*queued))[-1]
+            assert len(reply) == len(queued)
+            long = reply[-2]
+            got.append(long == expected if expected else len(long) == 100)
+
+    before = peak_rss(instance)
+    run_all(8, read)
+    assert got == [True] * 24
+    assert info(client, "stats")["evicted_clients"] == "0"
+    assert client.cmd("DBSIZE") > 100000
+    if is_jemalloc(client):
+        assert peak_rss(instance) < max(LIMIT * 1.06, before + (2 << 20))
+
+
+def test_noeviction():
+    """Reads are answered though there is no room, but one after the other."""
+    limit, got = 64 << 20, []
+    with Instance(maxmemory=limit, maxmemory_clients=limit) as instance:
+        client, n = instance.client(), 0
+        assert client.cmd("SET", "value", VALUE) == "OK"
+        while used(client) < limit * 9 // 10:
+            assert client.cmd("SET", "fill:%d" % n, b"v" * (1 << 20)) == "OK"
+            n += 1
+        asking = [instance.client() for _ in range(6)]
+        for other in asking:  # before: nothing is queued beyond the limit
+            assert other.pipeline([("MULTI",)] + [MGET] * 20) == ["OK"] + ["QUEUED"] * 20
+        before = peak_rss(instance)
+
+        def read():
+            got.append(asking.pop().cmd("EXEC") == [[VALUE] * 100] * 20)
+
+        run_all(6, read)
+        assert got == [True] * 6
+        if is_jemalloc(client):
+            assert peak_rss(instance) < before + 2.5 * 2000 * len(VALUE)
+
+
+@contextlib.contextmanager
+def held_up(instance, client):
+    """Two read a long reply so slowly that all others wait for theirs: each for a second."""
+    stop, slow = threading.Event(), [instance.client() for _ in range(2)]
+
+    def trickle(sock):
+        while not stop.wait(0.01) and sock.recv(8192):
+            pass
+
+    threads = [threading.Thread(target=trickle, args=(other.sock,)) for other in slow]
+    for other, thread in zip(slow, threads):
+        other.send("MGET", *["value"] * 2700)  # nearly a quarter of maxmemory
+        thread.start()
+    until(lambda: calls(client, "mget") == (1, 0) and waiting(client) == 2,
+          "one waits until it is read, the other one for that")
+    yield
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def waiting(client):
+    return int(info(client, "clients")["blocked_clients"])
+
+
+def calls(client, name):
+    """And how many of them failed."""
+    text = info(client, "commandstats").get("cmdstat_" + name, "calls=0,failed_calls=0")
+    fields = dict(field.split("=") for field in text.split(","))
+    return int(fields["calls"]), int(fields["failed_calls"])
+
+
+def test_what_changes_while_it_waits(full):
+    """What is watched is looked at when it answers, and so is what it reads."""
+    instance, client = full
+    watching, reading = instance.client(), instance.client()
+    assert watching.cmd("WATCH", "watched") == "OK"
+    with held_up(instance, client):
+        for other in (watching, reading):
+            for command in transaction(("SELECT", "1"), ("SELECT", "0"), *[MGET] * 20)[:-1]:
+                other.send(*command)
+                assert other.read() in ("OK", "QUEUED")
+            other.send("EXEC")
+        until(lambda: waiting(client) == 4, "both wait")
+        assert client.cmd("SET", "watched", "x") == "OK"
+        assert client.cmd("SET", "value", "changed") == "OK"
+        assert waiting(client) == 4
+        assert watching.read() is NilArray
+        assert reading.read() == ["OK", "OK"] + [[b"changed"] * 100] * 20
+    for other in (watching, reading):
+        assert other.cmd("EXEC") == "ERR EXEC without MULTI"
+        assert other.cmd("GET", "watched") == b"x"  # of database 0
+        assert other.pipeline(transaction(("GET", "watched")))[-1] == [b"x"]
+
+
+def test_who_leaves_while_it_waits(full):
+    """Nothing is kept for it: neither its place, nor what it watched."""
+    instance, client = full
+    leaving = [instance.client() for _ in range(3)]
+    ids = {other: other.cmd("CLIENT", "ID") for other in leaving}
+    with held_up(instance, client):
+        for other in leaving:
+            assert other.cmd("WATCH", "value") == "OK"
+            other.pipeline([("MULTI",)] + [MGET] * 20)
+            other.send("EXEC")
+        until(lambda: waiting(client) == 5, "all wait")
+        for other in leaving[1:]:
+            assert client.cmd("CLIENT", "KILL", "ID", ids[other]) == 1
+        assert client.cmd("SET", "value", VALUE) == "OK"
+        assert leaving[0].read() is NilArray
+    assert client.pipeline(transaction(*[MGET] * 20))[-1] == [[VALUE] * 100] * 20
+
+
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_what_is_run_twice_is_counted_once(full, first):
+    client = full[1]
+    assert client.cmd("HSET", "hash", "field", "value") == 1
+    hits = int(info(client, "stats")["keyspace_hits"])
+    queued = [*first, ("GET", "hash"), ("EXISTS", "value"), ("TTL", "value")] + [MGET] * 20
+    reply = client.pipeline(transaction(*queued))[-1]
+    assert isinstance(reply[-23], Error) and reply[-23].startswith("WRONGTYPE")
+    assert reply[-22:-20] == [1, -1] and reply[-20:] == [[VALUE] * 100] * 20
+    assert int(info(client, "stats")["keyspace_hits"]) == hits + 2003
+    assert calls(client, "mget") == (20, 0) and calls(client, "get") == (1, 1)
+    assert calls(client, "exec") == (1, 0) and calls(client, "multi") == (1, 0)
+    assert info(client, "errorstats")["errorstat_WRONGTYPE"] == "count=1"
+
+
+def test_resp3(full):
+    client = full[1]
+    client.cmd("HELLO", "3")
+    assert client.cmd("HSET", "hash", *[x for n in range(30) for x in ("f%d" % n, VALUE)]) == 30
+    reply = client.pipeline(transaction(("GET", "none"), *[("HGETALL", "hash")] * 20))[-1]
+    assert reply[1:] == [client.cmd("HGETALL", "hash")] * 20 and len(reply[1]) == 30
+
+
+def test_random_replies_come_to_an_end(full):
+    """Of another length each time: it asks for more some times, then it may be what it is."""
+    client = full[1]
+    for n in range(20):
+        assert client.cmd("HSET", "hash", "f%d" % n, b"v" * (1 << n)) == 1
+    random = ("HRANDFIELD", "hash", -20, "WITHVALUES")
+    for _ in range(10):
+        reply = client.pipeline(transaction(*[random] * 15))[-1]
+        assert [len(pairs) for pairs in reply] == [40] * 15
+
+
+def test_what_is_queued_is_forgotten_all_the_same(full):
+    client = full[1]
+    for _ in range(2):
+        assert client.pipeline([("MULTI",)] + [MGET] * 40 + [("DISCARD",)])[-1] == "OK"
+        assert client.cmd("EXEC") == "ERR EXEC without MULTI"
+        assert client.pipeline(transaction(*[MGET] * 20))[-1] == [[VALUE] * 100] * 20
+        assert client.cmd("DISCARD") == "ERR DISCARD without MULTI"
+        assert client.pipeline(transaction(("NOPE",), *[MGET] * 20))[-1] == (
+            "EXECABORT Transaction discarded because of previous errors.")
+
+
+def test_in_a_pipeline(full):
+    """What stands before and behind it is answered in its place, once."""
+    client = full[1]
+    commands = [("INCR", "n"), *transaction(*[MGET] * 20), ("INCR", "n"), MGET] * 3
+    replies = client.pipeline(commands)
+    for n in range(3):
+        one = replies[n * 25:n * 25 + 25]
+        assert one[0] == 2 * n + 1 and one[23] == 2 * n + 2
+        assert one[22] == [[VALUE] * 100] * 20 and one[24] == [VALUE] * 100
