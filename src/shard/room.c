@@ -25,9 +25,10 @@
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. Others wait for a reply
- * for UNSENT_US_MAX, and for UNSENT_STILL_US while nothing of it is taken (both are looked at each
- * CRON_PERIOD_US), so each moves up in the queue after a second at most. room_now: a turn for each
- * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
+ * for UNSENT_US_MAX at most, one that is read at UNSENT_BYTES_A_US until it is sent, and for
+ * UNSENT_STILL_US while nothing of it is taken (looked at each CRON_PERIOD_US): so each moves up.
+ * room_now: a turn for each ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by
+ * BUF_STEP_MAX at most. */
 #include "shard/session.h"
 
 enum {
@@ -37,7 +38,9 @@ enum {
     ROOM_NOW_TURNS_MAX = 128,
     UNSENT_BYTES_MIN = 64 * 1024, /* others don't wait for less */
     UNSENT_STILL_US = 250 * 1000,
-    UNSENT_US_MAX = 1000 * 1000,
+    UNSENT_US = 1000 * 1000,
+    UNSENT_BYTES_A_US = 16, /* so much longer for a long one: whoever reads as fast is waited for */
+    UNSENT_US_MAX = 5 * 1000 * 1000,
     UNSENT_LOOKS_MAX = 64, /* sessions a round */
     LET_IN_MAX = 64,       /* the same */
 };
@@ -239,7 +242,9 @@ void room_hold(struct session *s) {
     note_sent(s);
     size_t bytes = fresh_bytes(s);
     if (s->unsent_bytes == 0) { /* else more of it does not let others wait for longer */
-        s->unsent_since_us = s->unsent_moved_us = sh->env.now_us;
+        s->unsent_moved_us = sh->env.now_us;
+        s->unsent_until_us = sh->env.now_us + MIN(UNSENT_US + (int64_t)(bytes / UNSENT_BYTES_A_US),
+                                                  (int64_t)UNSENT_US_MAX);
     }
     set_unsent(s, MAX(bytes, s->unsent_bytes));
 }
@@ -251,8 +256,7 @@ void room_let_go(struct session *s) {
 static void look(struct session *s) {
     int64_t now_us = s->shard->env.now_us;
     note_sent(s);
-    if (now_us - s->unsent_moved_us >= UNSENT_STILL_US ||
-        now_us - s->unsent_since_us >= UNSENT_US_MAX) {
+    if (now_us - s->unsent_moved_us >= UNSENT_STILL_US || now_us >= s->unsent_until_us) {
         s->unread_bytes = chain_own_bytes(&s->conn.out);
     }
     set_unsent(s, MIN(s->unsent_bytes, fresh_bytes(s)));

@@ -109,7 +109,7 @@ struct session {
     size_t unread_bytes;      /* ... not for these: it did not read them */
     uint64_t unsent_total;    /* sent on the connection so far, ... */
     int64_t unsent_moved_us;  /* ... and when that last changed */
-    int64_t unsent_since_us;
+    int64_t unsent_until_us;  /* others wait */
     _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
     struct list holding;       /* in shard->holding while held_bytes; the registry's mutex */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
