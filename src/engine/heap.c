@@ -292,6 +292,7 @@ static void retire_filling(struct heap *h) {
 static void fill_block(struct heap *h, struct heap_block *b) {
     h->room = (char *)b + b->end;
     h->room_end = (char *)b + b->held;
+    h->trim_at = NULL;
     POISON(h->room, (size_t)(h->room_end - h->room));
 }
 
@@ -461,6 +462,7 @@ static void grow_room(struct heap *h, char *at) {
     struct heap_block *b = block_of(h, at);
     POISON(at, (size_t)(h->room - at));
     h->room = at;
+    h->trim_at = NULL; /* it was further: what is behind it may be in memory */
     b->end = (uint32_t)(at - (char *)b);
 }
 

@@ -62,7 +62,7 @@ struct heap {
     uint64_t live_bytes, objects_count, blocks_count;
     uint64_t held_bytes;   /* of blocks and spans, in memory */
     char *room, *room_end; /* of the block being filled; NULL before the first */
-    const char *trim_at;   /* `room` at the last heap_trim */
+    const char *trim_at;   /* `room` at the last heap_trim; NULL: not there all the time since */
     bool trimmed;          /* ... which gave back what is behind it */
     struct heap_hole *holes[HEAP_BINS_COUNT];
     uint64_t bins_used[(HEAP_BINS_COUNT + 63) / 64]; /* a bit a list that is not empty */

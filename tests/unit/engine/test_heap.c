@@ -366,6 +366,30 @@ static void test_trim(void **state) {
     finish(m);
 }
 
+/* ... again and again: what comes and goes later leaves nothing behind. */
+static void test_trim_again(void **state) {
+    enum { COUNT = 40, ROUNDS = 3 };
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    add(m, COUNT, 2000);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            add(m, i, 16000);
+        }
+        assert_true(heap_block_bytes(&m->large) > COUNT * 16000);
+        for (uint32_t i = COUNT; i-- > 0;) {
+            drop(m, i);
+        }
+        heap_trim(&m->large); /* what was taken since may be wanted again */
+        heap_trim(&m->large);
+        heap_trim(&m->large);
+        assert_true(heap_block_bytes(&m->large) < m->large.live_bytes + BLOCK_BYTES / 8);
+        check(m);
+    }
+    finish(m);
+}
+
 /* A block that is being filled, most of it freed, is no worse to be compacted than others. */
 static void test_filling_is_compacted(void **state) {
     static struct model model;
@@ -566,6 +590,7 @@ int main(void) {
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_block_threads), cmocka_unit_test(test_tidy),
         cmocka_unit_test(test_trim),         cmocka_unit_test(test_filling_is_compacted),
+        cmocka_unit_test(test_trim_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
