@@ -1,8 +1,10 @@
 /* The heap against a model: random sizes, frees and compaction, its checker after each phase; and
  * the pool of blocks below it. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -505,9 +507,36 @@ static void test_tidy(void **state) {
     block_pool_destroy(pool);
 }
 
+/* ... wherever they lie, though few chunks are looked at at a time. */
+static void test_tidy_far(void **state) {
+    enum { CHUNKS = 60, SPARSE = 50 };
+    static char *blocks[CHUNKS][CHUNK_BLOCKS];
+    struct block_pool *pool = block_pool_create(false);
+    for (unsigned i = 0; i < CHUNKS * CHUNK_BLOCKS; i++) {
+        blocks[i / CHUNK_BLOCKS][i % CHUNK_BLOCKS] = block_take(pool);
+    }
+    block_pool_tidy(pool);
+    for (unsigned i = 0; i < CHUNKS; i++) {
+        block_give(pool, blocks[i][0]);
+        assert_true(block_pool_idle_bytes(pool) > 0);
+        if (i == SPARSE) {
+            block_pool_tidy(pool);
+            assert_true(block_pool_idle_bytes(pool) == 0);
+        }
+    }
+    block_pool_tidy(pool);
+    assert_true(block_pool_idle_bytes(pool) == 0);
+    for (unsigned i = 0; i < CHUNKS * CHUNK_BLOCKS; i++) {
+        if (i % CHUNK_BLOCKS) {
+            block_give(pool, blocks[i / CHUNK_BLOCKS][i % CHUNK_BLOCKS]);
+        }
+    }
+    block_pool_destroy(pool);
+}
+
 /* With huge pages: the reserve is taken and made again while blocks come and go. */
 static void test_reserve(void **state) {
-    enum { COUNT = 20 * CHUNK_BLOCKS, ROUNDS = 3 };
+    enum { COUNT = 80 * CHUNK_BLOCKS, ROUNDS = 3 }; /* small pools have none */
     static char *blocks[COUNT];
     struct block_pool *pool = block_pool_create(true);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -518,6 +547,9 @@ static void test_reserve(void **state) {
         struct block_stats stats;
         block_pool_stats(pool, &stats);
         assert_true(stats.used == COUNT * BLOCK_BYTES && stats.mapped == stats.used);
+        while (block_pool_idle_bytes(pool) == 0) { /* until the reserve is made again */
+            sched_yield();
+        }
         for (unsigned i = 0; i < COUNT; i++) {
             assert_true(blocks[i][0] == (char)i && blocks[i][BLOCK_BYTES - 1] == (char)i);
             block_give(pool, blocks[i]);
@@ -534,6 +566,23 @@ struct taker {
     unsigned index;
     bool ok;
 };
+
+/* What the thread that serves no client does. */
+struct tidier {
+    struct block_pool *pool;
+    atomic_bool stops;
+};
+
+static void *tidy_all_the_time(void *arg) {
+    struct tidier *tidier = arg;
+    mem_thread_register();
+    while (!atomic_load(&tidier->stops)) {
+        block_pool_tidy(tidier->pool);
+        sched_yield();
+    }
+    mem_thread_unregister();
+    return NULL;
+}
 
 static void *take_and_give(void *arg) {
     struct taker *t = arg;
@@ -565,7 +614,9 @@ static void test_block_threads(void **state) {
     for (unsigned huge = 0; huge < 2; huge++) {
         struct block_pool *pool = block_pool_create(huge);
         struct taker takers[BLOCK_THREADS];
-        pthread_t threads[BLOCK_THREADS];
+        struct tidier tidier = {.pool = pool};
+        pthread_t threads[BLOCK_THREADS], tidies;
+        assert_int_equal(pthread_create(&tidies, NULL, tidy_all_the_time, &tidier), 0);
         for (unsigned i = 0; i < BLOCK_THREADS; i++) {
             takers[i] = (struct taker){.pool = pool, .index = i * 50};
             assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &takers[i]), 0);
@@ -574,6 +625,8 @@ static void test_block_threads(void **state) {
             assert_int_equal(pthread_join(threads[i], NULL), 0);
             assert_true(takers[i].ok);
         }
+        atomic_store(&tidier.stops, true);
+        assert_int_equal(pthread_join(tidies, NULL), 0);
         struct block_stats stats;
         block_pool_stats(pool, &stats);
         assert_true(stats.used == 0 && stats.mapped <= CHUNK_BLOCKS * BLOCK_BYTES);
@@ -590,7 +643,7 @@ int main(void) {
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_block_threads), cmocka_unit_test(test_tidy),
         cmocka_unit_test(test_trim),         cmocka_unit_test(test_filling_is_compacted),
-        cmocka_unit_test(test_trim_again),
+        cmocka_unit_test(test_trim_again),   cmocka_unit_test(test_tidy_far),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
