@@ -349,6 +349,42 @@ static void test_slide(void **state) {
     finish(m);
 }
 
+/* A step moves no more than it may, in a span as in a block; what is allocated and freed meanwhile
+ * may lie in the span that is being slid. */
+static void test_slide_steps(void **state) {
+    enum { COUNT = 4 * SPAN_BYTES / 2000, LIMIT = 10, MOST = 200 };
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        add(m, i, 1100 + rng_below(&m->rng, 1000));
+    }
+    for (uint32_t i = 0; i < COUNT; i += 3) {
+        drop(m, i);
+    }
+    uint32_t moved, steps = 0;
+    while ((moved = heap_compact(&m->large, steps % 5 ? LIMIT : COUNT, object_moved, m))) {
+        assert_true(moved <= (steps % 5 ? LIMIT : MOST) + 1);
+        uint32_t i = (uint32_t)rng_below(&m->rng, COUNT);
+        if (m->at[i]) {
+            drop(m, i);
+        } else {
+            add(m, i, 1100 + rng_below(&m->rng, 1000));
+        }
+        if (steps % 16 == 0) {
+            check(m);
+        }
+        m->refuses = steps % 32 == 31;
+        steps++;
+        assert_true(steps < 10 * COUNT);
+    }
+    m->refuses = false;
+    compact_all(m);
+    check(m);
+    assert_true(heap_hole_bytes(&m->large) * 50 < heap_block_bytes(&m->large));
+    finish(m);
+}
+
 /* What is not filled goes back when nothing was added for a while; it is filled all the same. */
 static void test_trim(void **state) {
     static struct model model;
@@ -644,6 +680,7 @@ int main(void) {
         cmocka_unit_test(test_block_threads), cmocka_unit_test(test_tidy),
         cmocka_unit_test(test_trim),         cmocka_unit_test(test_filling_is_compacted),
         cmocka_unit_test(test_trim_again),   cmocka_unit_test(test_tidy_far),
+        cmocka_unit_test(test_slide_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
