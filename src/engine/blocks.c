@@ -4,10 +4,10 @@
  *    with huge pages are in memory from the start.
  * 2. `partial` holds the chunks with free blocks. A block that is in memory goes first.
  * 3. A chunk without taken blocks is unmapped, but for one that is kept.
- * 4. A fresh huge page is zeroed when it is touched: 0.2 ms, and some 5 ms on a virtual machine that
- *    must first get the memory from its host. So a thread of the pool keeps a chunk in reserve that
- *    was touched; who finds none takes a chunk of small pages. The reserve goes back when it is not
- *    wanted for RESERVE_IDLE_S.
+ * 4. A fresh huge page is zeroed when it is touched: 0.2 ms, and some 5 ms on a virtual machine
+ *    that must first get the memory from its host. So a thread of the pool keeps a chunk in reserve
+ *    that was touched; who finds none takes a chunk of small pages. The reserve goes back when it
+ *    is not wanted for RESERVE_IDLE_S.
  * 5. What takes the kernel time (mapping, unmapping, giving a block's memory back) is done without
  *    the mutex: a block is taken until its memory is gone, a chunk is forgotten before it is.
  * 6. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
@@ -33,7 +33,7 @@ enum {
     RESERVE_FROM_CHUNKS = 64, /* in smaller pools a chunk more would be much */
     RESERVE_IDLE_S = 1,
     SPARE_TRIES_MAX = 16, /* chunks looked at under the mutex */
-    PAGE_BYTES = 4096, /* or larger; what is touched at least once */
+    PAGE_BYTES = 4096,    /* or larger; what is touched at least once */
 };
 STATIC_ASSERT(CHUNK_BLOCKS == 32, "a bit of a uint32_t each");
 

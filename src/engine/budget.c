@@ -45,7 +45,7 @@ enum {
     ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
-    PURGE_BYTES_MAX = 64 * 1024 * 1024, /* of overhead: more would take a shard too long, ... */
+    PURGE_BYTES_MAX = 64 * 1024 * 1024,    /* of overhead: more would take a shard too long, ... */
     REFUSED_PURGE_MAX = 256 * 1024 * 1024, /* ... even to let what would be refused through */
     HEAPS_A_PARTITION = 3,
     NEAR_DIVISOR = 2,
