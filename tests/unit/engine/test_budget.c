@@ -747,6 +747,84 @@ static void test_little_beside_the_keys(void **state) {
     mem_thread_unregister();
 }
 
+/* --- beside others --- */
+
+enum { TOGGLED_BYTES = 1 * MB, TOGGLE_TURNS_MAX = 1000, TOGGLED_LOOKS = 200 * 1000 };
+
+/* Memory that is above the limit one moment and within it the next. */
+static void *toggle(void *arg) {
+    atomic_bool *stops = arg;
+    struct rng rng = {.state = 7};
+    mem_thread_register();
+    for (int64_t bytes = TOGGLED_BYTES; !atomic_load(stops) || bytes < 0; bytes = -bytes) {
+        mem_count(bytes);
+        for (uint64_t i = rng_below(&rng, TOGGLE_TURNS_MAX); i && !atomic_load(stops); i--) {
+        }
+    }
+    mem_thread_unregister();
+    return NULL;
+}
+
+/* What others make and take while a shard looks is not what it refuses for: only when it has seen
+ * that nothing is left. */
+static void test_others_make_room_meanwhile(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n);
+    }
+    struct keyspace_params params = {.policy = EVICT_NONE,
+                                     .maxmemory_bytes = (uint64_t)mem_used_bytes() +
+                                                        TOGGLED_BYTES / 2};
+    keyspace_set_params(ks, &params);
+    atomic_bool stops = false;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, toggle, &stops), 0);
+    unsigned refused = 0, made = 0, wrong = 0;
+    const struct evictor *v = &ks->evictors[0];
+    for (unsigned i = 0; i < TOGGLED_LOOKS || !refused || !made; i++) {
+        bool through = keyspace_make_room(ks, NULL, 0, 1, 1);
+        wrong += !through && !v->barren;
+        made += through;
+        enum keyspace_room room = keyspace_room_turn(ks, NULL, 0, 1);
+        wrong += room == KEYSPACE_ROOM_NONE && !v->barren;
+        refused += room == KEYSPACE_ROOM_NONE;
+    }
+    atomic_store(&stops, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(wrong, 0);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+static void maintain_all(struct keyspace *ks) {
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        lock_take(&p->lock);
+        part_maintain(p, 1, 16);
+        lock_release(&p->lock);
+    }
+}
+
+/* Large objects lie in spans again when there is room, and not before. */
+static void test_spans_when_there_is_room(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_LRU);
+    fill(ks, 0, BUDGET / 100, 100);
+    struct heap *heap = &ks->partitions[0]->heap;
+    assert_int_equal(heap->object_max, HEAP_SMALL_MAX);
+    heap_use_spans(heap, false);
+    maintain_all(ks);
+    assert_int_equal(heap->object_max, HEAP_OBJECT_MAX);
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                     .maxmemory_bytes = 2 * ks->maxmemory_bytes};
+    keyspace_set_params(ks, &params);
+    maintain_all(ks);
+    assert_int_equal(heap->object_max, HEAP_SMALL_MAX);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make_room),
@@ -769,6 +847,8 @@ int main(void) {
         cmocka_unit_test(test_rows_that_come_and_go),
         cmocka_unit_test(test_rows_that_might_come_refuse_nothing),
         cmocka_unit_test(test_little_beside_the_keys),
+        cmocka_unit_test(test_others_make_room_meanwhile),
+        cmocka_unit_test(test_spans_when_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
