@@ -42,6 +42,7 @@ struct client {
     _Atomic uint64_t total_in, total_out, total_commands; /* (L) */
     int64_t created_ms;
     char *text[CLIENT_TEXTS];    /* (L) NULL = unset */
+    size_t kept_bytes;           /* by watches and texts */
     struct transaction *transaction; /* NULL outside MULTI */
     struct list watches;         /* struct watch: transaction.c */
     _Atomic bool watch_dirty;    /* a watched key changed; set under that partition's lock */

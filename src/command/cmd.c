@@ -46,6 +46,10 @@ bool cmd_expect_row(struct cmd *c, const struct key *key) {
     if (!map) {
         return false;
     }
+    if (UNLIKELY(c->client->rows && c->client->rows->refusal)) {
+        c->row_error = c->client->rows->refusal;
+        return false;
+    }
     if (env->misses_count == ENV_MISSES_MAX) {
         return true; /* the others are for the next run */
     }
@@ -85,12 +89,18 @@ static struct entry *read_row(struct cmd *c, const struct key *key) {
     return NULL;
 }
 
+/* What else it reads is to be there still when the rows that it misses have come. */
+static bool waits_for_rows(const struct cmd *c) {
+    return UNLIKELY(c->outcome == CMD_MISS || c->client->rows != NULL);
+}
+
 /* `how`: flags of part_find. */
 static inline struct entry *read_key(struct cmd *c, uint32_t i, unsigned how) {
     struct env *env = c->env;
     const struct key *key = &c->keys[i];
     struct partition *p = keyspace_partition(env->ks, key->hash);
     unsigned db = client_db(c->client);
+    how |= waits_for_rows(c) ? FIND_TOUCH : 0;
     struct entry *e = part_find(p, db, key, env->now_ms, how);
     if (e && UNLIKELY(entry_origin(e).mapping != 0)) {
         if (cmd_entry_is_fresh(c, e)) {

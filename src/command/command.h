@@ -11,27 +11,28 @@
 #include "resp/writer.h"
 
 enum command_flag {
-    CMD_READ = 1 << 0,        /* readonly */
-    CMD_WRITE = 1 << 1,       /* write */
-    CMD_GROWS = 1 << 2,       /* denyoom: refused with -OOM past maxmemory */
-    CMD_FAST = 1 << 3,        /* fast: O(1) or O(log n) */
-    CMD_ADMIN = 1 << 4,       /* admin */
-    CMD_NO_AUTH = 1 << 5,     /* no_auth: allowed before AUTH */
-    CMD_NO_MULTI = 1 << 6,    /* no_multi: refused inside MULTI */
-    CMD_NOT_QUEUED = 1 << 7,  /* runs at once inside MULTI: EXEC, DISCARD, WATCH, ... */
-    CMD_ALL_KEYS = 1 << 8,    /* all partitions are locked for it */
-    CMD_LOADING = 1 << 9,     /* loading, for COMMAND INFO */
-    CMD_STALE = 1 << 10,      /* stale, for COMMAND INFO */
-    CMD_NOSCRIPT = 1 << 11,   /* noscript */
-    CMD_BLOCKING = 1 << 12,   /* blocking */
+    CMD_READ = 1 << 0,          /* readonly */
+    CMD_WRITE = 1 << 1,         /* write */
+    CMD_GROWS = 1 << 2,         /* denyoom: refused with -OOM past maxmemory */
+    CMD_FAST = 1 << 3,          /* fast: O(1) or O(log n) */
+    CMD_ADMIN = 1 << 4,         /* admin */
+    CMD_NO_AUTH = 1 << 5,       /* no_auth: allowed before AUTH */
+    CMD_NO_MULTI = 1 << 6,      /* no_multi: refused inside MULTI */
+    CMD_NOT_QUEUED = 1 << 7,    /* runs at once inside MULTI: EXEC, DISCARD, WATCH, ... */
+    CMD_ALL_KEYS = 1 << 8,      /* all partitions are locked for it */
+    CMD_LOADING = 1 << 9,       /* loading, for COMMAND INFO */
+    CMD_STALE = 1 << 10,        /* stale, for COMMAND INFO */
+    CMD_NOSCRIPT = 1 << 11,     /* noscript */
+    CMD_BLOCKING = 1 << 12,     /* blocking */
     CMD_MOVABLE_KEYS = 1 << 13, /* movablekeys: keys come from keys_fn */
-    CMD_NO_PAUSE = 1 << 14,   /* runs although CLIENT PAUSE ALL is on */
-    CMD_SKIP_STATS = 1 << 15, /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
-    CMD_WALKS = 1 << 16,      /* visits keys that are not its arguments, partition by partition:
-                                 an EXEC with it holds all locks, as it may take no further one */
-    CMD_PROTECTED = 1 << 17,  /* refused unless enable-debug-command allows it: DEBUG */
-    CMD_ALLOW_BUSY = 1 << 18, /* allow_busy, for COMMAND INFO */
+    CMD_NO_PAUSE = 1 << 14,     /* runs although CLIENT PAUSE ALL is on */
+    CMD_SKIP_STATS = 1 << 15,   /* does not show in MONITOR, for COMMAND INFO: skip_monitor */
+    CMD_WALKS = 1 << 16,        /* visits keys that are not its arguments, partition by partition:
+                                   an EXEC with it holds all locks, as it may take no further one */
+    CMD_PROTECTED = 1 << 17,    /* refused unless enable-debug-command allows it: DEBUG */
+    CMD_ALLOW_BUSY = 1 << 18,   /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
+    CMD_TAKES = 1 << 20,        /* a value that lies apart is taken over: cmd_take_blob */
 };
 
 /* ACL categories, as ACL CAT names them. */

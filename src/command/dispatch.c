@@ -244,6 +244,25 @@ size_t dispatch_growth(const struct cmd *c) {
     return c->args_bytes + c->argc * (size_t)ARGUMENT_BYTES;
 }
 
+/* A value that lies apart is there already, and is only taken over. */
+static bool takes_value(const struct cmd *c) {
+    if (LIKELY(!c->apart) || !c->apart->ptr || !(c->spec->flags & CMD_TAKES)) {
+        return false;
+    }
+    const char *value = c->apart->ptr + BLOB_HEAD_BYTES;
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        if (c->keys[i].bytes.ptr == value) {
+            return false; /* a large key */
+        }
+    }
+    return true;
+}
+
+/* dispatch_growth for one that runs at once. */
+static size_t growth_now(const struct cmd *c) {
+    return dispatch_growth(c) - (takes_value(c) ? c->apart->len : 0);
+}
+
 /* EXEC waits for what its commands need together, as they can't. What never fits is theirs. */
 static bool has_room_for_queued(struct cmd *c) {
     size_t bytes = transaction_is_dirty(c->client) ? 0 : transaction_growth(c->client);
@@ -253,7 +272,7 @@ static bool has_room_for_queued(struct cmd *c) {
 /* What a large request says is kept once more where it grows something, or is queued. */
 static inline bool has_room_for_arguments(struct cmd *c, bool queues) {
     if (queues || (c->spec->flags & CMD_GROWS)) {
-        return cmd_has_room(c, dispatch_growth(c));
+        return cmd_has_room(c, queues ? dispatch_growth(c) : growth_now(c));
     }
     return LIKELY(c->spec->fn != transaction_exec) || has_room_for_queued(c);
 }
@@ -301,7 +320,7 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
             return reject(c, ERR_OOM);
         }
         c->room_bytes =
-            mem_good_size(dispatch_growth(c)); /* eviction has not kept up: it waits for it */
+            mem_good_size(growth_now(c)); /* eviction has not kept up: it waits for it */
         c->outcome = CMD_ROOM;
         return DISPATCH_REPLIED;
     }
@@ -520,7 +539,7 @@ static void expect_row(struct cmd *c, const struct key *key) {
         lockset_add(&one, p);
         lockset_lock(&one, c->env->ks);
     }
-    const struct entry *e = part_find(p, 0, key, c->env->now_ms, 0);
+    const struct entry *e = part_find(p, 0, key, c->env->now_ms, c->client->rows ? FIND_TOUCH : 0);
     bool known = e && cmd_entry_is_fresh(c, e);
     if (!locked) {
         lockset_unlock(&one, c->env->ks);

@@ -22,6 +22,7 @@ struct row {
 struct rows {
     struct hmap map; /* struct row */
     uint32_t pending;
+    const char *refusal; /* NULL, or the whole error text for rows that are not here */
 };
 
 /* NULL when nothing is known of this key. */

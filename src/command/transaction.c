@@ -92,6 +92,11 @@ static void mark_dirty(struct client *client) {
     atomic_store_explicit(&client->watch_dirty, true, memory_order_relaxed);
 }
 
+/* Of one client; the key counts for each of them. */
+static size_t watch_bytes(const struct watch_key *wk) {
+    return sizeof(struct watch) + sizeof *wk + wk->bytes.len;
+}
+
 static void watch(struct cmd *c, uint32_t i, bool exists) {
     struct client *client = c->client;
     struct partition *p = cmd_partition(c, i);
@@ -105,6 +110,7 @@ static void watch(struct cmd *c, uint32_t i, bool exists) {
     *w = (struct watch){.key = wk, .client = client, .existed = exists};
     list_push_back(&wk->watchers, &w->among);
     list_push_back(&client->watches, &w->of_client);
+    client->kept_bytes += watch_bytes(wk);
     atomic_fetch_add_explicit(&client->watch_count, 1, memory_order_relaxed);
 }
 
@@ -121,6 +127,7 @@ void transaction_unwatch(struct client *client, struct keyspace *ks, const struc
             lockset_lock(&one, ks);
         }
         list_remove(&w->among);
+        client->kept_bytes -= watch_bytes(wk);
         if (list_empty(&wk->watchers)) {
             hmap_remove(&p->watched, &wk->node);
             mem_free(wk);

@@ -59,8 +59,11 @@ struct chain_mark {
 
 /* Unsent bytes that the chain itself holds, and what it takes to hold pinned ones. */
 static inline size_t chain_own_bytes(const struct chain *c) {
-    size_t own = c->len_bytes > c->pinned_bytes ? c->len_bytes - c->pinned_bytes : 0;
-    return own + c->pinned_count * PINNED_BYTES;
+    size_t pinned = c->pinned_bytes;
+    if (pinned && c->head->release) {
+        pinned -= c->head_sent;
+    }
+    return c->len_bytes - pinned + c->pinned_count * PINNED_BYTES;
 }
 /* Sets the limit, 0 = none. What there is stays valid for chain_rewind. */
 static inline void chain_limit(struct chain *c, size_t limit_bytes) {

@@ -152,11 +152,13 @@ void info_store(struct server *s, struct env *env, const struct totals *t, struc
                "\r\nstore_breaker:%s\r\nstore_breaker_opened:%" PRIu64 "\r\nstore_queued:%" PRIu64
                "\r\nstore_workers:%" PRIu64 "\r\nstore_workers_busy:%" PRIu64
                "\r\nstore_loads_bytes:%" PRIu64 "\r\nstore_loads_bytes_max:%" PRIu64
-               "\r\nstore_workers_waiting:%" PRIu64 "\r\nstore_kept_bytes:%" PRIu64 "\r\n",
+               "\r\nstore_workers_waiting:%" PRIu64 "\r\nstore_kept_bytes:%" PRIu64
+               "\r\nstore_commands_waiting:%" PRIu64 "\r\n",
                st.loads, st.rows, st.absent, st.batches, share(st.loads, st.batches), st.errors,
                st.timeouts, st.connects, st.reconnects, raw.breaker_open ? "open" : "closed",
                st.breaker_opened, st.queued, st.workers, st.busy_workers, st.loads_bytes,
-               st.loads_bytes_max, st.room_waiting + st.room_idle, shards_kept_bytes(s->group));
+               st.loads_bytes_max, st.room_waiting + st.room_idle, shards_kept_bytes(s->group),
+               shards_share_waiting(s->group));
     store_latency(&st, out);
     buf_printf(out, "store_last_error:%s\r\n", st.last_error);
     store_maps(env, out);

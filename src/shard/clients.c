@@ -5,6 +5,7 @@
 #include "shard/session.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -23,6 +24,7 @@ struct session *session_create(struct shard *sh, int fd) {
     s->state = SESSION_RUNNING;
     list_init(&s->queue);
     list_init(&s->room_node);
+    list_init(&s->share_node);
     list_init(&s->unsent_node);
     chain_init(&s->conn.out, &sh->chunks);
     client_init(&s->client, atomic_fetch_add(&sh->group->next_client_id, 1), sh->env.now_ms);
@@ -171,6 +173,7 @@ void clients_check_limits(struct shard *sh) {
             check_stuck(sh, s);
         }
     }
+    clients_shed(sh);
 }
 
 /* --- host services about clients --- */
@@ -242,6 +245,8 @@ static void host_client_set_text(struct env *env, struct client *client, int whi
     char *old = client->text[which];
     client->text[which] = copy;
     pthread_mutex_unlock(&sh->registry);
+    client->kept_bytes += text.len;
+    client->kept_bytes -= old ? strlen(old) : 0;
     mem_free(old);
 }
 

@@ -1,5 +1,6 @@
 /* What clients hold in buffers, for maxmemory-clients: unfinished requests, what is parsed of them,
- * unread replies, queued commands. The group has the sum; each shard counts its own sessions.
+ * unread replies, queued commands, watched keys, names. The group has the sum; each shard counts
+ * its own sessions.
  *
  * Beyond the limit the client goes that holds most, whosever it is: its shard closes it, and is
  * told to by a message where that is another one. Until the message is taken the sum may grow on,
@@ -8,18 +9,34 @@
 
 #include "base/log.h"
 
+static void set_held(struct session *s, size_t bytes) {
+    struct shard *sh = s->shard;
+    size_t before = held_bytes(s);
+    if (bytes == before) {
+        return;
+    }
+    atomic_fetch_add(&sh->group->clients_bytes, (uint64_t)bytes - before);
+    atomic_store_explicit(&s->held_bytes, bytes, memory_order_relaxed);
+    if ((bytes > 0) == (before > 0)) {
+        return;
+    }
+    pthread_mutex_lock(&sh->registry);
+    if (bytes) {
+        list_push_back(&sh->holding, &s->holding);
+    } else {
+        list_remove(&s->holding);
+    }
+    pthread_mutex_unlock(&sh->registry);
+}
+
 void session_recount(struct session *s) {
     size_t bytes = s->in.cap + s->bulk.buf.cap + resp_parser_bytes(&s->parser) +
-                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client);
+                   chain_own_bytes(&s->conn.out) + transaction_bytes(&s->client) +
+                   s->client.kept_bytes;
     /* Those that are exempt do not count: others are not closed for them. */
     bool counts = bytes >= HELD_BYTES_MIN && s->state != SESSION_CLOSED &&
                   !client_has(&s->client, CLIENT_NO_EVICT);
-    bytes = counts ? bytes : 0;
-    size_t before = held_bytes(s);
-    if (bytes != before) {
-        atomic_fetch_add(&s->shard->group->clients_bytes, (uint64_t)bytes - before);
-        atomic_store_explicit(&s->held_bytes, bytes, memory_order_relaxed);
-    }
+    set_held(s, counts ? bytes : 0);
     if (chain_own_bytes(&s->conn.out) >= HELD_BYTES_MIN) {
         s->conn.notify_drained = true; /* else it would count until something else is heard of it */
     }
@@ -55,8 +72,9 @@ static void consider(struct candidate *most, struct session *s) {
 /* Counted anew: what was sent of their output meanwhile does not make them go. */
 static struct candidate most_of(struct shard *sh) {
     struct candidate most = {0};
-    LIST_FOR_EACH(node, &sh->sessions) {
-        struct session *s = CONTAINER_OF(node, struct session, all);
+    for (struct list *at = sh->holding.next, *next; at != &sh->holding; at = next) {
+        struct session *s = CONTAINER_OF(at, struct session, holding);
+        next = at->next; /* it may hold nothing any more, and leave the list */
         session_recount(s);
         consider(&most, s);
     }
@@ -74,8 +92,8 @@ static struct shard *shard_of_more(const struct shard *sh, struct candidate most
         }
         const struct session *before = most.s;
         pthread_mutex_lock(&other->registry);
-        LIST_FOR_EACH(node, &other->sessions) {
-            consider(&most, CONTAINER_OF(node, struct session, all));
+        LIST_FOR_EACH(node, &other->holding) {
+            consider(&most, CONTAINER_OF(node, struct session, holding));
         }
         pthread_mutex_unlock(&other->registry);
         found = most.s != before ? other : found;

@@ -125,6 +125,12 @@ static void handle_message(struct shard *sh, struct message *m) {
             park_room_made(s);
         }
         break;
+    case MESSAGE_SHARE:
+        s = session_find(sh, m->session_id);
+        if (s) {
+            park_share_taken(s);
+        }
+        break;
     case MESSAGE_SETTINGS:
         apply_settings(sh, m->ptr);
         break;
@@ -416,6 +422,7 @@ static struct shard *shard_create(struct shard_group *g, uint32_t index) {
     mailbox_init(&sh->mailbox);
     pthread_mutex_init(&sh->registry, NULL);
     list_init(&sh->sessions);
+    list_init(&sh->holding);
     list_init(&sh->runnable);
     list_init(&sh->paused);
     list_init(&sh->unsent);
@@ -447,6 +454,8 @@ struct shard_group *shards_create(const struct shards_params *params) {
     pthread_cond_init(&g->start_cond, NULL);
     pthread_mutex_init(&g->room_mutex, NULL);
     list_init(&g->room_queue);
+    pthread_mutex_init(&g->share_mutex, NULL);
+    list_init(&g->share_queue);
     for (uint32_t i = 0; i < params->count; i++) {
         g->shards[i] = shard_create(g, i);
     }
@@ -523,6 +532,7 @@ void shards_destroy(struct shard_group *g) {
     }
     ASSERT(atomic_load(&g->params.ks->admitted_bytes) == 0); /* who was let in has left */
     ASSERT(atomic_load(&g->params.ks->expected_bytes) == 0);
+    ASSERT(g->share_bytes == 0 && list_empty(&g->share_queue));
     for (uint32_t i = 0; i < g->params.count; i++) {
         struct shard *sh = g->shards[i];
         drop_messages(sh); /* what completing the others' loads sent here */
@@ -537,6 +547,7 @@ void shards_destroy(struct shard_group *g) {
     pthread_mutex_destroy(&g->start_mutex);
     pthread_cond_destroy(&g->start_cond);
     pthread_mutex_destroy(&g->room_mutex);
+    pthread_mutex_destroy(&g->share_mutex);
     mem_free(g);
 }
 
@@ -574,6 +585,10 @@ uint64_t shards_clients_bytes(const struct shard_group *g) {
 
 uint64_t shards_kept_bytes(const struct shard_group *g) {
     return atomic_load_explicit(&g->kept_bytes, memory_order_relaxed);
+}
+
+uint64_t shards_share_waiting(const struct shard_group *g) {
+    return atomic_load_explicit(&g->share_waiting, memory_order_relaxed);
 }
 
 uint64_t shards_in_progress(const struct shard_group *g) {

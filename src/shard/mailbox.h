@@ -11,6 +11,7 @@ enum message_type {
     MESSAGE_LOADED,   /* load: its request came back from the store */
     MESSAGE_RESUME,   /* load, session_id: a load started elsewhere is done */
     MESSAGE_ROOM,     /* session_id: it has been let in to take its room */
+    MESSAGE_SHARE,    /* session_id: it may ask for the rows that its command misses */
     MESSAGE_SETTINGS, /* settings: a new snapshot, with its reference */
     MESSAGE_KILL,     /* session_id: close that client */
     MESSAGE_SHED,     /* clients hold too much, one of its most */

@@ -7,11 +7,16 @@
  * never extended later: a command that came in after a row was asked for must not be answered from
  * it, as the table, and then the cache, may have been told otherwise in between.
  *
- * Rows that are not in the table (no room there, or pushed out again and again) are kept by those
- * that wait for them, within a share of maxmemory: beyond it a session that waits for more fails.
- * The row that a command waits for last is never refused.
+ * Commands whose rows together are more than a share of maxmemory wait for one another (share.c)
+ * before they ask for any.
  *
- * 1. A session is on at most one queue (runnable, paused, the group's for room), told by its state.
+ * Rows that are not in the table (no room there, or pushed out again and again) are kept by those
+ * that wait for them, within a share of maxmemory: beyond it a session that waits for more gives
+ * back what it keeps and begins again when it is alone; one that is already fails. The row that a
+ * command waits for last is never refused.
+ *
+ * 1. A session is on at most one queue (runnable, paused, the group's for room or for the share),
+ *    told by its state.
  * 2. A load's completion for a session that went on (timeout, closed) is ignored: it is found by
  *    id, its row by the load's address. */
 #include "shard/session.h"
@@ -21,8 +26,8 @@
 #define TOO_MUCH_TEXT "STOREBUSY the rows that commands wait for take too much memory"
 
 static void on_row_timeout(struct timer *t, void *arg);
+static void on_share_timeout(struct timer *t, void *arg);
 static void on_sleep_over(struct timer *t, void *arg);
-static void on_room_timeout(struct timer *t, void *arg);
 
 static void set_parked(struct session *s, enum session_state state) {
     ASSERT(s->state == SESSION_RUNNING);
@@ -117,11 +122,72 @@ static bool ask_for_misses(struct session *s, bool needed) {
     return all;
 }
 
+/* --- the share of all that wait for rows --- */
+
+/* Its command asks for its rows anew once it is let in. */
+static void wait_for_share(struct session *s) {
+    const struct env *env = &s->shard->env;
+    s->load_attempts = s->misses_before = 0;
+    s->needed_bytes = 0;
+    if (s->share_until_us == 0) {
+        s->share_until_us = env->now_us + (int64_t)env->settings->store_timeout_ms * 1000;
+    }
+    s->timer.fire = on_share_timeout;
+    timers_set(&s->shard->timers, &s->timer, s->share_until_us);
+}
+
+/* All that the command reads, as far as is known: what it found is to stay until it runs. */
+static uint64_t expected_bytes(const struct env *env, const struct cmd *c) {
+    uint64_t sum = 0, most = 0;
+    for (uint32_t i = 0; i < env->misses_count; i++) {
+        uint64_t bytes = mapping_row_bytes(env->misses[i].map);
+        sum += bytes;
+        most = MAX(most, bytes);
+    }
+    return sum + c->row_hits * most;
+}
+
+/* Commands of one row never wait for others; those of few don't as long as their rows stay. */
+static bool may_go_on(struct session *s, const struct cmd *c) {
+    const struct env *env = &s->shard->env;
+    uint64_t max = env->settings->keyspace.maxmemory_bytes;
+    if (max == 0 || c->row_hits + env->misses_count == 1) {
+        return true;
+    }
+    uint64_t bytes = expected_bytes(env, c);
+    bool few = bytes <= max / SMALL_DIVISOR && s->load_attempts <= 1 && s->share_bytes == 0;
+    return few || share_take(s, bytes, false);
+}
+
+static void on_share_timeout(struct timer *t, void *arg) {
+    struct session *s = CONTAINER_OF(t, struct session, timer);
+    (void)arg;
+    if (!share_has(s)) {
+        share_give_back(s);
+        s->rows.refusal = TOO_MUCH_TEXT;
+        s->client.rows = &s->rows;
+    }
+    park_wake(s);
+}
+
+void park_share_taken(struct session *s) {
+    if (s->state == SESSION_WAITS_SHARE && share_has(s)) {
+        park_wake(s);
+    }
+}
+
+/* --- a command that misses rows --- */
+
 void park_on_misses(struct session *s, struct cmd *c) {
     uint32_t misses = s->shard->env.misses_count;
     s->load_attempts += misses >= s->misses_before;
     s->misses_before = misses;
     s->asked_bytes = 0;
+    if (!may_go_on(s, c)) {
+        set_parked(s, SESSION_WAITS_SHARE);
+        wait_for_share(s);
+        return;
+    }
     bool all = ask_for_misses(s, true);
     s->looks_ahead = all && s->window == 0;
     s->window = MAX(s->window, 1);
@@ -145,9 +211,21 @@ void park_look_ahead(struct session *s, struct cmd *c) {
     s->looks_ahead = ask_for_misses(s, false);
 }
 
+/* No other command was let in beside its own. */
+static bool is_alone(const struct session *s) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes;
+    return s->state != SESSION_WAITS_SHARE && s->share_in && /* else others write it */
+           s->share_bytes >= max / SHARE_DIVISOR;
+}
+
+static uint64_t kept_bytes_max(const struct session *s) {
+    return s->shard->env.settings->keyspace.maxmemory_bytes /
+           (is_alone(s) ? KEPT_ALONE_DIVISOR : KEPT_DIVISOR);
+}
+
 /* Counts a row that the session keeps. False: they are too much, by then. */
 static bool keep_row(struct session *s, uint64_t bytes) {
-    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes / KEPT_DIVISOR;
+    uint64_t max = kept_bytes_max(s);
     uint64_t others =
         atomic_fetch_add_explicit(&s->shard->group->kept_bytes, bytes, memory_order_relaxed);
     s->kept_bytes += bytes;
@@ -210,6 +288,28 @@ static void fail_rows(struct session *s, bool all, const char *error) {
     ASSERT(s->rows_needed == 0);
 }
 
+/* What it keeps is too much beside what others do: it gives that back, and asks for its rows again
+ * when they are done. False: that is of no use, or it has waited long enough. */
+static bool begin_again(struct session *s) {
+    const struct env *env = &s->shard->env;
+    uint64_t max = env->settings->keyspace.maxmemory_bytes;
+    if ((is_alone(s) && s->kept_bytes > kept_bytes_max(s)) ||
+        (s->share_until_us && env->now_us >= s->share_until_us)) {
+        return false;
+    }
+    ASSERT(s->state == SESSION_WAITS_ROWS);
+    uint64_t bytes = MAX(s->share_bytes, max / SHARE_DIVISOR);
+    forget_rows(s);
+    share_give_back(s);
+    timers_cancel(&s->shard->timers, &s->timer);
+    s->state = SESSION_WAITS_SHARE;
+    wait_for_share(s);
+    if (share_take(s, bytes, true)) {
+        park_wake(s);
+    }
+    return true;
+}
+
 void park_load_done(struct session *s, struct load *l) {
     bool fits = true;
     HMAP_FOR_EACH_HASH(node, &s->rows.map, l->key.hash) {
@@ -219,7 +319,7 @@ void park_load_done(struct session *s, struct load *l) {
             break;
         }
     }
-    if (s->rows_needed && (!fits || needs_too_much(s))) {
+    if (s->rows_needed && (needs_too_much(s) || (!fits && !begin_again(s)))) {
         fail_rows(s, false, TOO_MUCH_TEXT);
     }
     if (s->state == SESSION_WAITS_ROWS && s->rows_needed == 0) {
@@ -238,6 +338,12 @@ static void on_row_timeout(struct timer *t, void *arg) {
 void park_command_done(struct session *s) {
     s->load_attempts = s->misses_before = 0;
     s->needed_bytes = 0;
+    s->share_until_us = 0;
+    share_give_back(s);
+    if (s->rows.refusal) {
+        s->rows.refusal = NULL;
+        s->client.rows = s->rows.map.count ? &s->rows : NULL;
+    }
     if (s->window && --s->window == 0) {
         forget_rows(s);
     }
@@ -263,17 +369,8 @@ void park_for_turn(struct session *s) {
     list_push_back(&s->shard->runnable, &s->queue);
 }
 
-static void on_room_timeout(struct timer *t, void *arg) {
-    struct session *s = CONTAINER_OF(t, struct session, timer);
-    (void)arg;
-    room_let_in(s);
-    park_wake(s);
-}
-
 void park_for_room(struct session *s) {
     set_parked(s, SESSION_WAITS_ROOM);
-    s->timer.fire = on_room_timeout;
-    timers_set(&s->shard->timers, &s->timer, s->shard->env.now_us + ROOM_WAIT_US_MAX);
 }
 
 void park_room_made(struct session *s) {
@@ -314,5 +411,6 @@ void park_forget(struct session *s) {
     timers_cancel(&s->shard->timers, &s->timer);
     list_remove(&s->queue);
     room_forget(s);
+    share_give_back(s);
     forget_rows(s);
 }

@@ -222,7 +222,7 @@ static void call_locked(struct shard *sh, struct cmd *c) {
 
 static void finish(struct session *s, struct request *r) {
     s->done = r->end;
-    if (UNLIKELY(s->window || s->load_attempts)) {
+    if (UNLIKELY(s->window || s->load_attempts || s->share_until_us)) {
         park_command_done(s);
     }
     s->room_asks = 0;
@@ -278,6 +278,7 @@ static void execute(struct shard *sh, struct request *r) {
     }
     if (UNLIKELY(is_paused(sh, c))) {
         room_forget(s);
+        share_give_back(s);
         park_for_pause(s);
         return;
     }
@@ -429,8 +430,9 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
-    if (UNLIKELY(held_bytes(s) || received_cap(s) > HELD_BYTES_MIN ||
-                 s->conn.out.len_bytes > HELD_BYTES_MIN || client_has(&s->client, CLIENT_MULTI))) {
+    if (UNLIKELY(held_bytes(s) || received_cap(s) + s->client.kept_bytes >= HELD_BYTES_MIN ||
+                 s->conn.out.len_bytes > HELD_OUTPUT_BYTES_MIN ||
+                 client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);
     }
     if (UNLIKELY(s->room_uncounted)) {

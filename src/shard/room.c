@@ -16,18 +16,18 @@
  *    Nothing is evicted for what could never fit.
  * 3. Sessions are let in one after the other, in the order they came, or as many as take a share of
  *    maxmemory together, or as need nothing to go for them: or their keys would go for each other's
- *    replies; nor as many that one were closed for what all of them hold. A reply counts until it
- * is sent, but a client that does not read, or reads slowly, holds up nobody: then it is memory in
- * use like any other.
+ *    replies; nor as many that one were closed for what all of them hold. A reply counts until
+ *    it is sent, but a client that does not read, or reads slowly, holds up nobody: then it is
+ *    memory in use like any other.
  * 4. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
  *    Every shard looks at it at the end of each round, those that gave something back among them;
  *    what a look misses the next finds, CRON_PERIOD_US later at most.
  *
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
- * before a batch; ROOM_ASKS_MAX times that it may turn out to need more; ROOM_WAIT_US_MAX until it
- * is let in. Others wait for a reply for UNSENT_US_MAX, and for UNSENT_STILL_US while nothing of it
- * is taken (both are looked at each CRON_PERIOD_US). room_now: a turn for each ROOM_NOW_BYTES,
- * ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
+ * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. Others wait for a reply
+ * for UNSENT_US_MAX, and for UNSENT_STILL_US while nothing of it is taken (both are looked at each
+ * CRON_PERIOD_US), so each moves up in the queue after a second at most. room_now: a turn for each
+ * ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by BUF_STEP_MAX at most. */
 #include "shard/session.h"
 
 enum {
@@ -109,17 +109,6 @@ bool room_is_let_in(struct session *s) {
     bool is = s->room_expected;
     pthread_mutex_unlock(&g->room_mutex);
     return is;
-}
-
-void room_let_in(struct session *s) {
-    struct shard_group *g = s->shard->group;
-    pthread_mutex_lock(&g->room_mutex);
-    if (!list_empty(&s->room_node)) {
-        keyspace_expect_now(s->shard->env.ks, s->room_bytes);
-        s->room_expected = true;
-        leave_queue(g, s);
-    }
-    pthread_mutex_unlock(&g->room_mutex);
 }
 
 /* Those at the head, whosever they are. */
@@ -221,6 +210,19 @@ static void set_unsent(struct session *s, size_t bytes) {
     }
 }
 
+/* What is sent is what came first: the unread part of the output. */
+static void note_sent(struct session *s) {
+    /* Within a batch what it wrote is not counted yet, and nothing is sent. */
+    uint64_t unsent = s->in_batch ? s->out_written : s->conn.out.len_bytes;
+    uint64_t total = stat_get(&s->client.total_out) - unsent;
+    size_t sent = (size_t)(total - s->unsent_total);
+    if (sent) {
+        s->unsent_total = total;
+        s->unsent_moved_us = s->shard->env.now_us;
+        s->unread_bytes -= MIN(s->unread_bytes, sent);
+    }
+}
+
 /* Of its output, that is not known to lie there unread. */
 static size_t fresh_bytes(struct session *s) {
     size_t own = chain_own_bytes(&s->conn.out);
@@ -233,11 +235,12 @@ void room_hold(struct session *s) {
     if (s->state == SESSION_CLOSED || !sh->env.settings->keyspace.maxmemory_bytes) {
         return;
     }
+    note_sent(s);
     size_t bytes = fresh_bytes(s);
-    if (bytes > s->unsent_bytes) {
+    if (s->unsent_bytes == 0) { /* else more of it does not let others wait for longer */
         s->unsent_since_us = s->unsent_moved_us = sh->env.now_us;
-        set_unsent(s, bytes);
     }
+    set_unsent(s, MAX(bytes, s->unsent_bytes));
 }
 
 void room_let_go(struct session *s) {
@@ -246,11 +249,7 @@ void room_let_go(struct session *s) {
 
 static void look(struct session *s) {
     int64_t now_us = s->shard->env.now_us;
-    uint64_t total = stat_get(&s->client.total_out) - s->conn.out.len_bytes;
-    if (total != s->unsent_total) {
-        s->unsent_total = total;
-        s->unsent_moved_us = now_us;
-    }
+    note_sent(s);
     if (now_us - s->unsent_moved_us >= UNSENT_STILL_US ||
         now_us - s->unsent_since_us >= UNSENT_US_MAX) {
         s->unread_bytes = chain_own_bytes(&s->conn.out);

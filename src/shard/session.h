@@ -10,42 +10,46 @@
 #include "shard/shard.h"
 
 enum {
-    BATCH_REQUESTS_MAX = 64,        /* parsed before any is executed */
-    BATCH_KEYS_INLINE = 4,          /* hashed keys kept in the request itself */
-    OUTPUT_PAUSE_BYTES = 1 << 20,   /* past this unsent output a client's requests wait */
+    BATCH_REQUESTS_MAX = 64,      /* parsed before any is executed */
+    BATCH_KEYS_INLINE = 4,        /* hashed keys kept in the request itself */
+    OUTPUT_PAUSE_BYTES = 1 << 20, /* past this unsent output a client's requests wait */
     OUTPUT_RESUME_BYTES = 256 << 10,
-    HELD_BYTES_MIN = 64 * 1024,     /* clients that hold less are not counted */
-    INPUT_PAUSE_BYTES = 1 << 20,    /* past this, a parked client is not read from */
+    HELD_BYTES_MIN = 4 * 1024,         /* clients that hold less are not counted, ... */
+    HELD_OUTPUT_BYTES_MIN = 64 * 1024, /* ... of output up to this not at once */
+    INPUT_PAUSE_BYTES = 1 << 20,       /* past this, a parked client is not read from */
     INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
     INPUT_AHEAD_BYTES_MIN = 64 << 10,
-    BULK_BYTES_MIN = 32 << 10, /* of an argument that is received apart */
+    BULK_BYTES_MIN = 32 << 10,        /* of an argument that is received apart */
     BULK_RECEIVE_BYTES_MAX = 1 << 20, /* at a time: others wait meanwhile */
     ARGS_KEEP_MAX = 1024, /* requests of more are a batch of their own; larger arrays are freed */
     TIMERS_A_LOOP_MAX = 256,
     MESSAGES_A_LOOP_MAX = 1024,
     RESUMES_A_LOOP_MAX = 256,
-    MAINTAIN_SLOTS = 448,           /* table slots swept for expiry in one step */
+    MAINTAIN_SLOTS = 448, /* table slots swept for expiry in one step */
     EVICT_A_ROUND_MAX = 64,
     LOOK_AHEAD_ROWS_MAX = 1024, /* rows known to a session past which it asks for no more ahead */
-    LOAD_ATTEMPTS_MAX = 3,          /* after that a waiter keeps a copy of the row to itself */
+    LOAD_ATTEMPTS_MAX = 3,      /* after that a waiter keeps a copy of the row to itself */
     /* Rows' shares of maxmemory: */
-    RECEIVE_DIVISOR = 32,           /* in buffers to receive into, of all shards, at start */
-    RECEIVE_BUFFERS_MIN = 16,       /* a shard; a power of two */
-    LOADS_DIVISOR = 16,             /* on their way; at least LOADS_BYTES_MIN */
+    RECEIVE_DIVISOR = 32,     /* in buffers to receive into, of all shards, at start */
+    RECEIVE_BUFFERS_MIN = 16, /* a shard; a power of two */
+    LOADS_DIVISOR = 16,       /* on their way; at least LOADS_BYTES_MIN */
     LOADS_BYTES_MIN = 256 << 10,
-    ASKED_DIVISOR = 8,              /* asked for at a time by a session, as far as is known */
-    KEPT_DIVISOR = 8,               /* kept to themselves by all sessions that wait for more */
-    NEEDED_PERCENT = 75,            /* that one command may need */
-    LARGE_ROW_BYTES = 64 << 10,     /* keys make room for it before it is copied */
-    RELEASE_BYTES = 16 << 10,       /* of rows done with, that the store is told of at once */
+    ASKED_DIVISOR = 8,          /* asked for at a time by a session, as far as is known */
+    KEPT_DIVISOR = 8,           /* kept to themselves by all sessions that wait for more */
+    KEPT_ALONE_DIVISOR = 4,     /* ... if the one that keeps more is let in alone */
+    NEEDED_PERCENT = 75,        /* that one command may need */
+    SHARE_DIVISOR = 8,          /* needed by all commands that wait for rows: share.c */
+    SMALL_DIVISOR = 256,        /* ... that wait for no others, at their first try */
+    LARGE_ROW_BYTES = 64 << 10, /* keys make room for it before it is copied */
+    RELEASE_BYTES = 16 << 10,   /* of rows done with, that the store is told of at once */
 };
 
 #define CRON_PERIOD_US (100 * 1000)
-#define ROOM_WAIT_US_MAX (10 * 1000 * 1000) /* then it is let in whatever others have */
 
 enum session_state {
     SESSION_RUNNING,
     SESSION_WAITS_ROWS,   /* for the rows its command needs */
+    SESSION_WAITS_SHARE,  /* for others to be done with theirs: in group->share_queue */
     SESSION_WAITS_TIMER,  /* CMD_SLEEP */
     SESSION_WAITS_TURN,   /* CMD_AGAIN, or resumed: on shard->runnable */
     SESSION_WAITS_ROOM,   /* for those that were let in before it: in group->room_queue */
@@ -84,6 +88,10 @@ struct session {
     uint64_t asked_bytes;     /* expected of the rows that were asked for since it parked */
     uint64_t needed_bytes;    /* of the rows that the present command waited for */
     uint64_t kept_bytes;      /* of rows that are not in the table; in group->kept_bytes */
+    struct list share_node;   /* in group->share_queue; it and share_in under its mutex */
+    bool share_in;            /* its share_bytes are in group->share_bytes */
+    uint64_t share_bytes;     /* that its command wants, or has; 0 = it did not ask */
+    int64_t share_until_us;   /* when its command has waited long enough; 0 = it did not wait */
     struct rows rows;
     struct timer timer;       /* row timeout, CMD_SLEEP */
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
@@ -103,6 +111,7 @@ struct session {
     int64_t unsent_moved_us;  /* ... and when that last changed */
     int64_t unsent_since_us;
     _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
+    struct list holding;       /* in shard->holding while held_bytes; the registry's mutex */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
 
@@ -175,6 +184,7 @@ struct shard {
     struct hmap sessions_by_id;
     pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
     struct list sessions;
+    struct list holding;     /* those with held_bytes; the registry guards it too */
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct list unsent;        /* sessions with output that others wait for */
@@ -212,6 +222,10 @@ struct shard_group {
     struct list room_queue;           /* of sessions of all shards, in the order they came */
     _Atomic uint32_t room_waiting;    /* sessions there */
     _Atomic uint64_t room_uncounted;  /* taken, and not counted as clients' yet */
+    pthread_mutex_t share_mutex;      /* guards: */
+    struct list share_queue;          /* of sessions of all shards, in the order they came */
+    uint64_t share_bytes;             /* of rows, by those that are in */
+    _Atomic uint32_t share_waiting;   /* sessions in the queue; written under the mutex */
     _Atomic int64_t pause_until_ms;   /* 0 = no pause */
     _Atomic bool pause_writes_only;
     _Atomic bool no_active_expire;    /* DEBUG SET-ACTIVE-EXPIRE 0 */
@@ -307,12 +321,20 @@ void room_hold(struct session *s);
 void room_let_go(struct session *s);
 /* Looks at what was sent meanwhile, and lets in who waited for it. */
 void room_look(struct shard *sh);
-/* It has waited for its turn long enough. */
-void room_let_in(struct session *s);
 /* It has been let in. */
 bool room_is_let_in(struct session *s);
 /* It does not run after all. */
 void room_forget(struct session *s);
+
+/* --- share.c --- */
+/* The command that `s` executes needs rows of so many bytes, or more than it said: true when it may
+ * ask for them. Else it stands in the queue, until MESSAGE_SHARE; `again`: before those that came
+ * later, as it was let in once. */
+bool share_take(struct session *s, uint64_t bytes, bool again);
+/* It has been let in. */
+bool share_has(struct session *s);
+/* It has run, or does not run after all: others are let in. */
+void share_give_back(struct session *s);
 
 /* --- park.c --- */
 void park_on_misses(struct session *s, struct cmd *c);
@@ -335,6 +357,8 @@ void park_forget(struct session *s);
 void park_wake(struct session *s);
 /* MESSAGE_ROOM: it may have been let in. */
 void park_room_made(struct session *s);
+/* MESSAGE_SHARE: it may have been let in. */
+void park_share_taken(struct session *s);
 /* Wakes paused clients whose pause is over. */
 void park_unpause(struct shard *sh);
 

@@ -64,6 +64,8 @@ double shards_ticks_per_us(const struct shard_group *g);
 uint64_t shards_clients_bytes(const struct shard_group *g);
 /* What rows take that sessions keep to themselves, until the commands that need them have run. */
 uint64_t shards_kept_bytes(const struct shard_group *g);
+/* Commands that wait for others' rows to be done with, before they ask for their own. */
+uint64_t shards_share_waiting(const struct shard_group *g);
 /* Requests being executed or parked now, over all shards. */
 uint64_t shards_in_progress(const struct shard_group *g);
 #endif

@@ -61,9 +61,9 @@ struct store_driver {
                                int64_t timeout_ms, struct store_conn **out,
                                struct driver_error *error) MUST_USE;
     void (*close)(struct store_conn *c); /* takes NULL */
-    /* Bounds what the connection keeps of what it read, to be faster: about `bytes`. NULL: it keeps
-     * nothing that could be bounded. */
-    void (*limit_cache)(struct store_conn *c, uint64_t bytes);
+    /* Bounds what the connection keeps of what it read, to be faster: about `bytes`. False:
+     * it keeps what it did, try again. NULL: it keeps nothing that could be bounded. */
+    bool (*limit_cache)(struct store_conn *c, uint64_t bytes);
     /* Makes the call that runs on `c`, and later ones, fail soon. Any thread; does not block. */
     void (*interrupt)(struct store_conn *c);
     /* The database's version; valid while `c` is open. */

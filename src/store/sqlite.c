@@ -129,11 +129,11 @@ static enum driver_status open_conn(const struct store_library *library,
 }
 
 /* A page of 4 KB takes 5 of the allocator. What is above goes at once. */
-static void limit_cache(struct store_conn *c, uint64_t bytes) {
+static bool limit_cache(struct store_conn *c, uint64_t bytes) {
     char sql[64];
     uint64_t pages_bytes = MIN(bytes / 5 * 4, (uint64_t)CACHE_BYTES_MAX);
     snprintf(sql, sizeof sql, "PRAGMA cache_size = -%" PRIu64, MAX(pages_bytes >> 10, 1u));
-    (void)sqlite3_exec(c->db, sql, NULL, NULL, NULL); /* refused: it keeps what it keeps now */
+    return sqlite3_exec(c->db, sql, NULL, NULL, NULL) == SQLITE_OK;
 }
 
 static void interrupt(struct store_conn *c) {

@@ -32,8 +32,8 @@ void worker_call_close(struct worker *w) {
 
 static void limit_cache(struct worker *w) {
     const struct store_driver *driver = w->store->driver;
-    if (driver->limit_cache && w->conn_cache_bytes != w->cache_bytes) {
-        driver->limit_cache(w->conn, w->cache_bytes);
+    if (driver->limit_cache && w->conn_cache_bytes != w->cache_bytes &&
+        driver->limit_cache(w->conn, w->cache_bytes)) {
         w->conn_cache_bytes = w->cache_bytes;
     }
 }

@@ -252,6 +252,46 @@ def test_who_holds_most_is_closed_wherever_it_is(first):
         assert info(watching, "stats")["evicted_clients"] == "1"
 
 
+def test_many_that_hold_little():
+    """Each of them less than what counts at once, and all together far more than there is."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", maxmemory_clients="2mb") as instance:
+        client = instance.client()
+        assert client.cmd("CONFIG", "SET", "loglevel", "warning") == "OK"  # nobody reads the log
+        fill(client)
+        before = used(client)
+        asking = [instance.client() for _ in range(400)]
+        for other in asking:
+            other.sock.sendall(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$229000\r\n")
+        until(lambda: int(info(client, "stats")["evicted_clients"]) > 200, "closed")
+        until(lambda: held(client) <= 2 << 20, "all that are too many")
+        assert used(client) < before + (8 << 20)
+        assert client.cmd("DBSIZE") == KEYS
+        for other in asking:
+            other.close()
+
+
+@pytest.mark.parametrize("command", [("WATCH",), ("CLIENT", "SETNAME")])
+def test_what_is_kept_for_a_client_is_its_own(command):
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients="4mb") as instance:
+        client, keeps = instance.client(), instance.client()
+        fill(client)
+        name = b"n" * (1 << 20)
+        for n in range(3):
+            assert keeps.cmd(*command, b"%d" % n + name) == "OK"
+        many = 3 if command == ("WATCH",) else 1
+        assert many << 20 <= held(client) <= (many << 20) + (1 << 19)
+        if command == ("WATCH",):
+            assert keeps.cmd("UNWATCH") == "OK"
+        assert keeps.cmd("CLIENT", "SETNAME", "n") == "OK"
+        assert held(client) == 0
+        with pytest.raises((ConnectionError, OSError)):
+            for n in range(8):
+                assert keeps.cmd("WATCH", b"%d" % n + name) == "OK"
+        assert info(client, "stats")["evicted_clients"] == "1"
+        assert client.cmd("DBSIZE") == KEYS
+
+
 def test_what_was_sent_is_not_held():
     """Replies that were read count no more, not even until the next look at all clients."""
     with Instance(maxmemory=64 << 20, maxmemory_clients="1mb", shards=3) as instance:
@@ -579,19 +619,33 @@ def test_replies_one_after_the_other():
 MGET = ("MGET",) + ("value",) * 1000  # a sixth of 48 MB: no two of them at a time
 
 
+@pytest.mark.parametrize("asks_on", [False, True])
 @pytest.mark.parametrize("shards", [1, 3])
-def test_who_does_not_read_holds_up_nobody(shards):
-    """For longer than some tenths of a second; what is waited for at most is ten."""
+def test_who_does_not_read_holds_up_nobody(shards, asks_on):
+    """For longer than some tenths of a second, or a whole one where it goes on asking: then its
+    output does not end to grow, if it has a hard limit."""
     with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", shards=shards) as instance:
         lazy, others = instance.client(), [instance.client() for _ in range(3)]
+        if asks_on:
+            limit = "normal 40mb 0 0"
+            assert lazy.cmd("CONFIG", "SET", "client-output-buffer-limit", limit) == "OK"
+        fill_small(lazy, 48 << 20)
         assert lazy.cmd("SET", "value", b"v" * 8000) == "OK"
         lazy.send(*MGET)
         until(lambda: "cmdstat_mget" in info(others[0], "commandstats"), "executed")
+        asked, replies = 0, []
+        asking = threading.Thread(target=lambda: replies.extend(c.cmd(*MGET) for c in others))
         begin = time.monotonic()
-        for other in others:
-            assert other.cmd(*MGET) == [b"v" * 8000] * 1000
+        asking.start()
+        while asking.is_alive():
+            if asks_on:
+                lazy.send("PING")
+                asked += 1
+            asking.join(0.05)
         assert time.monotonic() - begin < 8
+        assert replies == [[b"v" * 8000] * 1000] * 3
         assert lazy.read() == [b"v" * 8000] * 1000
+        assert [lazy.read() for _ in range(asked)] == ["PONG"] * asked
 
 
 def test_nobody_is_closed_for_replies_that_may_wait():
@@ -601,13 +655,16 @@ def test_nobody_is_closed_for_replies_that_may_wait():
         client = instance.client()
         assert client.cmd("SET", "value", b"v" * 8000) == "OK"
 
+        size = len(b"*1000\r\n") + 1000 * len(b"$8000\r\n" + b"v" * 8000 + b"\r\n")
+
         def read():
             own = instance.client()
             for _ in range(rounds):
-                got.append(own.cmd(*MGET) == [b"v" * 8000] * 1000)
+                own.send(*MGET)
+                got.append(len(own.file.read(size)))
 
         run_all(8, read)
-        assert got == [True] * (8 * rounds)
+        assert got == [size] * (8 * rounds)
         assert info(client, "stats")["evicted_clients"] == "0"
 
 

@@ -251,6 +251,22 @@ static void test_limit_keeps_what_was_there(void **state) {
     assert_true(f->released > 0 && f->c.pinned_count == 0);
 }
 
+/* What is pinned is not the chain's own, also when the most of it has been sent. */
+static void test_own_bytes_behind_a_pinned_head(void **state) {
+    struct fixture *f = *state;
+    static char value[100000], reply[50000];
+    chain_append_pinned(&f->c, slice_of(value, sizeof value), count_release, &f->released);
+    size_t alone = chain_own_bytes(&f->c);
+    chain_append(&f->c, reply, sizeof reply);
+    for (unsigned i = 0; i < 9; i++) {
+        assert_int_equal(chain_own_bytes(&f->c), alone + sizeof reply);
+        chain_consume(&f->c, sizeof value / 10);
+    }
+    chain_consume(&f->c, sizeof value / 10 + 1);
+    assert_int_equal(f->released, 1);
+    assert_int_equal(chain_own_bytes(&f->c), sizeof reply - 1);
+}
+
 /* What stands between two pinned values takes no whole chunk. */
 static void test_between_pinned(void **state) {
     struct fixture *f = *state;
@@ -373,6 +389,7 @@ int main(void) {
         T(test_between_pinned),
         T(test_pool_is_bounded),
         T(test_against_model),
+        T(test_own_bytes_behind_a_pinned_head),
         cmocka_unit_test(test_own_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

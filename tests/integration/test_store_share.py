@@ -1,0 +1,200 @@
+"""Commands whose rows together are more than the share of memory for them wait for one another."""
+import contextlib
+import random
+import threading
+import time
+
+import pytest
+
+from resp import Error
+from server import until
+
+MB = 1 << 20
+ROWS, ROW = 80, 256 << 10
+LIMIT = 32 * MB
+MANY = 18  # of these rows are more than the share: one such command at a time
+MAPS = ["part part:{k} table=part as=string:v", "qty qty:{id} table=items as=string:qty"]
+BUSY = "STOREBUSY the rows that commands wait for take too much memory"
+SLOW = "STORETIMEOUT"
+
+
+@pytest.fixture
+def part(db):
+    if db.kind == "mysql":
+        db.sql("CREATE TABLE part (k INT PRIMARY KEY, v LONGBLOB);"
+               "INSERT INTO part SELECT seq, REPEAT(CHAR(97 + seq %% 26), %d) FROM seq_0_to_%d"
+               % (ROW, ROWS - 1))
+    else:
+        db.sql("CREATE TABLE part (k INTEGER PRIMARY KEY, v BLOB)")
+        db.connection.executemany("INSERT INTO part VALUES (?, ?)",
+                                  ((k, value(k)) for k in range(ROWS)))
+    return db
+
+
+def value(k):
+    return bytes([97 + k % 26]) * ROW
+
+
+def keys(first, count=MANY):
+    return ["part:%d" % k for k in range(first, first + count)]
+
+
+def start(forebay, db, **options):
+    server = forebay(db, maps=MAPS, **{"store_timeout": "60s", "maxmemory": str(LIMIT),
+                                       "maxmemory_policy": "allkeys-lru", **options})
+    c = server.client()
+    assert c.cmd("STRLEN", "part:0") == ROW  # their size is known from here on
+    c.close()
+    return server
+
+
+def waiting(server):
+    return server.count("store_commands_waiting")
+
+
+class Line:
+    """Clients whose commands wait: the first for its rows, the others for the first."""
+
+    def __init__(self, server):
+        self.server, self.clients = server, []
+
+    def add(self, *commands):
+        c = self.server.client(timeout=60)
+        c.id = c.cmd("CLIENT", "ID")
+        for words in commands:
+            c.send(*words)
+        self.clients.append(c)
+        until(lambda: self.server.count("blocked_clients") == len(self.clients), "it is parked")
+        until(lambda: waiting(self.server) == len(self.clients) - 1, "it waits for the others")
+        return c
+
+    def close(self):
+        until(lambda: waiting(self.server) == 0, "nobody waits")
+        for c in self.clients:
+            c.close()
+        assert self.server.count("store_kept_bytes") == 0
+
+
+@contextlib.contextmanager
+def line_of(server):
+    line = Line(server)
+    yield line
+    line.close()
+
+
+def test_who_waits_is_answered_in_order(part, forebay):
+    server = start(forebay, part, shards=2)
+    with line_of(server) as line:
+        with part.stalled("part"):
+            for first in (1, 20, 40):
+                line.add(["EXISTS"] + keys(first))
+            # Behind one that waits: its own, in order, and a transaction.
+            last = line.add(["EXISTS"] + keys(60), ["GET", "qty:1"], ["MULTI"],
+                            ["STRLEN", "part:61"], ["EXISTS"] + keys(20), ["EXEC"], ["PING"])
+            one = server.client()
+            one.send("STRLEN", "part:1")  # one row never waits for others
+            until(lambda: server.count("blocked_clients") == 5, "it is parked")
+            assert waiting(server) == 3
+        assert one.read() == ROW
+        for c in line.clients:
+            assert c.read() == MANY
+        assert [last.read() for _ in range(6)] == [b"7", "OK", "QUEUED", "QUEUED", [ROW, MANY],
+                                                   "PONG"]
+        one.close()
+
+
+def test_one_that_leaves_lets_in_the_next(part, forebay):
+    server = start(forebay, part, shards=2)
+    control = server.client()
+
+    def kill(c):
+        assert control.cmd("CLIENT", "KILL", "ID", c.id) == 1
+        c.close()
+
+    with line_of(server) as line:
+        with part.stalled("part"):
+            for first in (1, 20, 40, 60):
+                line.add(["EXISTS"] + keys(first))
+            has, killed, gone, last = line.clients
+            kill(killed)
+            until(lambda: waiting(server) == 2, "one in the queue has left")
+            gone.close()  # it may have closed its side only: its command runs
+            kill(has)
+            until(lambda: waiting(server) == 1, "the next is in")
+        assert last.read() == MANY
+        line.clients = [last]
+    until(lambda: server.count("connected_clients") <= 2, "all have gone")
+    control.close()
+
+
+def test_nobody_waits_longer_than_store_timeout(part, forebay):
+    server = start(forebay, part, store_timeout="2s")
+    with line_of(server) as line:
+        with part.stalled("part"):
+            first, second = line.add(["EXISTS"] + keys(1)), line.add(["EXISTS"] + keys(20))
+            third = line.add(["EXISTS"] + keys(40), ["STRLEN", "part:0"])
+            fourth = line.add(["MULTI"], ["STRLEN", "part:0"], ["EXISTS"] + keys(40), ["EXEC"])
+            assert first.read().startswith(SLOW)
+            got = third.read()
+            assert isinstance(got, Error) and got == BUSY
+            assert third.read() == ROW  # for the one command alone
+            assert [fourth.read() for _ in range(4)] == ["OK", "QUEUED", "QUEUED", [ROW, BUSY]]
+            assert second.read().startswith(SLOW)
+        # That leaves nothing behind; the breaker may be open for a moment.
+        until(lambda: third.cmd("EXISTS", *keys(40)) == MANY, "it reads as before")
+
+
+def test_settings_that_change_meanwhile(part, forebay):
+    server = start(forebay, part, shards=2)
+    control = server.client()
+    with line_of(server) as line:
+        with part.stalled("part"):
+            line.add(["EXISTS"] + keys(1))
+            paused = line.add(["MULTI"], ["EXISTS"] + keys(20), ["SET", "k", "v"], ["EXEC"])
+            line.add(["EXISTS"] + keys(40))
+            assert control.cmd("CONFIG", "SET", "maxmemory", str(100 * MB)) == "OK"
+            assert control.cmd("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+        assert [line.clients[i].read() for i in (0, 2)] == [MANY, MANY]  # the pause holds up nobody
+        assert control.cmd("CLIENT", "UNPAUSE") == "OK"
+        assert [paused.read() for _ in range(4)] == ["OK", "QUEUED", "QUEUED", [MANY, "OK"]]
+        assert control.cmd("CONFIG", "SET", "maxmemory", "0") == "OK"
+        assert line.clients[0].cmd("EXISTS", *keys(0, ROWS)) == ROWS
+    assert control.cmd("CONFIG", "SET", "maxmemory", str(LIMIT)) == "OK"
+    assert control.cmd("FLUSHALL") == "OK"
+    with line_of(server) as line:
+        with part.stalled("part"):
+            for first in (1, 20):
+                line.add(["EXISTS"] + keys(first))
+            assert control.cmd("CONFIG", "SET", "map", "-part") == "OK"
+        assert line.clients[1].read() == 0
+        line.clients[0].read()  # what it had and what it has lost
+    control.close()
+
+
+def test_commands_that_keep_their_rows_wait_for_one_another(part, forebay):
+    """With noeviction and memory full no row can be stored: each command keeps its own, and four of
+    these take more than all may."""
+    server = start(forebay, part, maxmemory_policy="noeviction", shards=2)
+    c = server.client()
+    n = 0
+    while not isinstance(c.cmd("SET", "full:%d" % n, b"v" * (100 << 10)), Error):
+        n += 1
+    wrong, end = [], time.monotonic() + 2
+
+    def read(seed):
+        rng, client = random.Random(seed), server.client(timeout=60)
+        while time.monotonic() < end:
+            ks = rng.sample(range(ROWS), 4)
+            got = client.cmd("MGET", *["part:%d" % k for k in ks])
+            if got != [value(k) for k in ks]:
+                wrong.append((ks, str(got)[:100]))
+        client.close()
+
+    readers = [threading.Thread(target=read, args=(seed,)) for seed in range(12)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert wrong == []
+    assert waiting(server) == 0 and server.count("store_kept_bytes") == 0
+    c.close()
