@@ -5,13 +5,16 @@
  * 2. `partial` holds the chunks with free blocks. A block that is in memory goes first.
  * 3. A chunk without taken blocks is unmapped, but for one that is kept.
  * 4. A fresh huge page is zeroed when it is touched: 0.2 ms, and some 5 ms on a virtual machine
- * that must first get the memory from its host. So a thread of the pool keeps a chunk in reserve
- * that was touched; who finds none takes a chunk of small pages. The reserve goes back when it is
- * not wanted for RESERVE_IDLE_S.
+ *    that must first get the memory from its host. So a thread of the pool keeps a chunk in reserve
+ *    that was touched; who finds none takes a chunk of small pages. The reserve goes back when it
+ *    is not wanted for RESERVE_IDLE_S.
  * 5. What takes the kernel time (mapping, unmapping, giving a block's memory back) is done without
  *    the mutex: a block is taken until its memory is gone, a chunk is forgotten before it is.
  * 6. Giving a block's memory back splits a huge page. The chunk asks for none until all of it is
- *    taken, or the kernel would in time make it whole again, free blocks and all.
+ *    taken, or the kernel would in time make it whole again, free blocks and all. heap_trim
+ *    releases the end of a block that stays taken, behind the pool's back: it splits the page too,
+ *    but the chunk goes on asking for huge ones, so the kernel may in time fill that end again; it
+ *    counts as used all along.
  * 7. Spans are mapped and unmapped one by one, and only counted here. */
 #include "engine/blocks.h"
 
@@ -29,7 +32,8 @@ enum {
     CHUNK_SPACE_BYTES = SPAN_BYTES,
     RESERVE_FROM_CHUNKS = 64, /* in smaller pools a chunk more would be much */
     RESERVE_IDLE_S = 1,
-    PAGE_BYTES = 4096, /* or larger; what is touched at least once */
+    SPARE_TRIES_MAX = 16, /* chunks looked at under the mutex */
+    PAGE_BYTES = 4096,    /* or larger; what is touched at least once */
 };
 STATIC_ASSERT(CHUNK_BLOCKS == 32, "a bit of a uint32_t each");
 
@@ -202,27 +206,27 @@ static void *keep_reserve(void *arg) {
     return NULL;
 }
 
-/* The first chunk that has a spare block, among a few; else the first one. */
-static struct chunk *choose_chunk(const struct block_pool *pool) {
-    enum { TRIES_MAX = 16 };
-    struct chunk *first = CONTAINER_OF(pool->partial.next, struct chunk, link);
+/* The first chunk that has a spare block, among a few; NULL: none of them. */
+static struct chunk *find_spare(const struct block_pool *pool) {
     unsigned tries = 0;
     LIST_FOR_EACH(link, &pool->partial) {
         struct chunk *c = CONTAINER_OF(link, struct chunk, link);
         if (c->spare) {
             return c;
         }
-        if (++tries == TRIES_MAX || !pool->spare_count) {
+        if (++tries == SPARE_TRIES_MAX || !pool->spare_count) {
             break;
         }
     }
-    return first;
+    return NULL;
 }
 
 /* One with a free block. The mutex is let go of meanwhile when one must be mapped. */
 static struct chunk *find_chunk(struct block_pool *pool) {
     if (!list_empty(&pool->partial)) {
-        return choose_chunk(pool);
+        struct chunk *first = CONTAINER_OF(pool->partial.next, struct chunk, link);
+        struct chunk *c = find_spare(pool);
+        return c ? c : first;
     }
     char *space = NULL;
     if (!pool->reserve) {
@@ -315,22 +319,18 @@ void block_give(struct block_pool *pool, void *block) {
     give(pool, block, MAX((uint64_t)BLOCKS_SPARE_MIN, used / BLOCKS_SPARE_SHARE));
 }
 
-/* A block that is free and in memory; NULL: there is none. */
-static void *take_spare(struct block_pool *pool) {
-    void *block = NULL;
+/* A block that is free and in memory: NULL when none of the first chunks has one, which go behind
+ * the others then. False: there is none anywhere. */
+static bool take_spare(struct block_pool *pool, void **block) {
     pthread_mutex_lock(&pool->mutex);
-    LIST_FOR_EACH(link, &pool->partial) {
-        struct chunk *c = CONTAINER_OF(link, struct chunk, link);
-        if (!pool->spare_count) {
-            break;
-        }
-        if (c->spare) {
-            block = take_from(pool, c);
-            break;
-        }
+    bool any = pool->spare_count > 0;
+    struct chunk *c = any ? find_spare(pool) : NULL;
+    *block = c ? take_from(pool, c) : NULL;
+    for (unsigned i = 0; any && !c && i < SPARE_TRIES_MAX; i++) {
+        list_push_back(&pool->partial, list_pop_front(&pool->partial));
     }
     pthread_mutex_unlock(&pool->mutex);
-    return block;
+    return any;
 }
 
 void block_pool_tidy(struct block_pool *pool) {
@@ -339,8 +339,10 @@ void block_pool_tidy(struct block_pool *pool) {
     pool->tidied_at = pool->takes;
     pthread_mutex_unlock(&pool->mutex);
     void *block;
-    for (unsigned i = 0; quiet && i < BLOCKS_TIDIED_MAX && (block = take_spare(pool)); i++) {
-        give(pool, block, 0);
+    for (unsigned i = 0; quiet && i < BLOCKS_TIDIED_MAX && take_spare(pool, &block); i++) {
+        if (block) {
+            give(pool, block, 0);
+        }
     }
 }
 

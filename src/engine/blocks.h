@@ -1,8 +1,8 @@
 #ifndef FOREBAY_ENGINE_BLOCKS_H
 #define FOREBAY_ENGINE_BLOCKS_H
 /* Blocks of memory for the heaps (heap.h), cut from chunks of 2 MB that the kernel may back with
- * huge pages. One pool a keyspace, shared by all partitions: any thread, behind a mutex that is
- * taken once for some hundreds of entries. */
+ * huge pages, and spans, which are small pages for long. One pool a keyspace, shared by all
+ * partitions: any thread, behind a mutex that is taken once for some hundreds of entries. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,7 +42,9 @@ void *block_take_span(struct block_pool *pool);
 void block_hold_span(struct block_pool *pool, uint64_t bytes); /* so many more */
 /* Gives the memory from `at` on back to the kernel, which was held. */
 void block_trim_span(struct block_pool *pool, void *at, uint64_t bytes);
-/* All of it is held, and will be for a while: may be a huge page; false: no more. */
+/* All of it is held, and will be for a while: may be a huge page; false: no more. It was touched
+ * before, so the kernel's own thread alone makes it one, in its own time: hardly ever within
+ * minutes (decision 6). */
 void block_set_span_huge(struct block_pool *pool, void *span, bool huge);
 void block_give_span(struct block_pool *pool, void *span, uint64_t held);
 /* Bytes in use: two relaxed loads. */

@@ -7,8 +7,8 @@
  *
  * 1. Full is: used above maxmemory, or all three above it by EVICT_PERMILLE. Both evict, but no
  *    command is refused for the latter while something can be evicted. When nothing can, commands
- *    are refused for both: nothing else holds resident memory then. It is measured once more
- * before.
+ *    are refused for both: nothing else holds resident memory then. It is measured once more before
+ *    that.
  * 2. From COMPACT_PERMILLE on the heaps are compacted with each batch. What is evicted becomes
  *    holes first: those that compaction is going to close do not count for eviction, so it takes
  *    no more than what is above.
@@ -20,7 +20,8 @@
  *    counts is whether it grows (set_resident).
  * 5. Large values leave dirty pages in the allocator, more between two measurements than the limit
  *    allows: a shard measures itself each time it allocated 1/ALLOCATED_SHARE of maxmemory, and
- *    while something large is expected, and has them given back while they are few.
+ *    while something large is expected, and has them given back while they are few: PURGE_BYTES_MAX
+ *    at most, REFUSED_PURGE_MAX before a command is refused for them. More is the main thread's.
  * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
 #include <stdatomic.h>
 
@@ -44,7 +45,8 @@ enum {
     ALLOCATED_SHARE = 128, /* of maxmemory, by a shard's thread, between two measurements */
     HOLES_DIVISOR = 32,    /* of used memory: as many are left for the next objects */
     MEASURES_A_PURGE = 2,  /* the allocator is not asked to give back each time */
-    PURGE_BYTES_MAX = 64 * 1024 * 1024, /* of overhead: more would take a shard too long */
+    PURGE_BYTES_MAX = 64 * 1024 * 1024,    /* of overhead: more would take a shard too long, ... */
+    REFUSED_PURGE_MAX = 256 * 1024 * 1024, /* ... even to let what would be refused through */
     HEAPS_A_PARTITION = 3,
     NEAR_DIVISOR = 2,
     SHORT_DIVISOR = 8,
@@ -349,7 +351,7 @@ static void set_resident(struct keyspace *ks, uint64_t max, uint64_t resident) {
     uint64_t evict = MIN(rise + again + over / OVER_SHARE + above(over, hard), max / EVICT_SHARE);
     if (!evicts(ks)) {
         over = 0; /* commands are refused from the limit on */
-    } else if (sinking) {
+    } else if (sinking && rise == 0) {
         evict = 0; /* holes and slack are being closed: no more need go for now */
     }
     uint64_t creep = rise == 0 && over > 0 && over < hard / CREEP_PART ? max / CREEP_SHARE : 0;
@@ -407,14 +409,18 @@ static void measure_when_due(struct keyspace *ks, struct evictor *v, uint64_t ma
 }
 
 /* Before something is refused for resident memory: it was measured some time ago, and may be what
- * is unused since and only has to be given back. Once a millisecond at most. */
+ * is unused since and only has to be given back. Once a millisecond at most, but nothing is refused
+ * while another thread gives it back. */
 static bool is_within_after_all(struct keyspace *ks, struct evictor *v, uint64_t max,
                                 int64_t now_ms) {
     if (v->held || v->looked_ms == now_ms || !mem_resident_is_telling()) {
         return false;
     }
+    if (!measure_by_shard(ks, max, 0, REFUSED_PURGE_MAX)) {
+        return true;
+    }
     v->looked_ms = now_ms;
-    return !measure_by_shard(ks, max, 0, UINT64_MAX) || excess_of(ks, false, false) == 0;
+    return excess_of(ks, false, false) == 0;
 }
 
 void keyspace_memory_stats(struct keyspace *ks, struct mem_stats *out) {

@@ -148,7 +148,9 @@ void entry_destroy(struct heap *heap, struct entry *e);
 bool entry_set_expire(struct entry *e, int64_t expire_ms);
 /* Overwrites a string in place and clears "raw". False: it does not fit, or would waste memory. */
 bool entry_set_string(struct entry *e, struct slice value);
-/* The same with a blob, which is taken over. False: the value lies in place. */
+/* Puts a blob, which is taken over, in the place of a string's, of which a reference is dropped;
+ * TTL stays. False: the value lies in place, nothing was changed, the blob is still the caller's.
+ */
 bool entry_set_blob(struct entry *e, struct blob *b);
 /* The entry under another key and TTL, with the same value and origin, from one heap to another or
  * the same. `e` is used up. */

@@ -25,15 +25,23 @@ static uint16_t mark_of(uint64_t hash) {
     return mark ? mark : 1; /* 0 is a vacant place */
 }
 
+/* The newest of those in a ring of `old` places, in one of `places`. */
+static struct ghost_set newest_of(const struct ghost_set *from, uint32_t old, uint32_t places) {
+    struct ghost_set to = {0};
+    uint32_t kept = MIN(old, places);
+    for (uint32_t i = 0; i < kept; i++) {
+        to.marks[i] = from->marks[(from->next + old - kept + i) % old];
+    }
+    to.next = (uint16_t)(kept % places);
+    return to;
+}
+
 /* Sets are in the order of the hash: each goes to where its share of the room is. */
 static void resize(struct ghosts *g, uint32_t count, uint32_t places) {
     struct ghost_set *sets = mem_alloc_aligned(sizeof *sets, count * sizeof *sets);
     for (uint64_t i = 0; i < count; i++) {
-        sets[i] = g->sets ? g->sets[i * g->count / count] : (struct ghost_set){0};
-        for (uint32_t j = places; j < GHOSTS_A_SET; j++) {
-            sets[i].marks[j] = 0;
-        }
-        sets[i].next = (uint16_t)(sets[i].next % places);
+        sets[i] = g->sets ? newest_of(&g->sets[i * g->count / count], g->places, places)
+                          : (struct ghost_set){0};
     }
     mem_free(g->sets);
     *g = (struct ghosts){sets, count, places};

@@ -1,8 +1,8 @@
 #ifndef FOREBAY_ENGINE_GHOSTS_H
 #define FOREBAY_ENGINE_GHOSTS_H
 /* Which keys were evicted not long ago, and from which queue: 15 bits of the hash and one, in the
- * set that other bits of it say, a cache line, until 31 more were evicted to that set. A
- * partition's, under its lock, while the policy is one of the lfu family.
+ * set that other bits of it say, a cache line, until as many more as it has places were evicted to
+ * that set. A partition's, under its lock, while the policy is one of the lfu family.
  *
  * 1. At most 1.75 bytes an entry of the partition and GHOSTS_MORE_BYTES, in whole cache lines: 0.8
  *    to 1.1 keys an entry. Of the only lines of a partition with few entries no more places are
@@ -28,7 +28,8 @@ struct ghosts {
     uint32_t places;        /* in use in each */
 };
 
-/* Room in proportion to `entries`; those remembered stay. Without `grow` it is only made less. */
+/* Room in proportion to `entries`; those remembered stay, the newest where there are fewer places.
+ * Without `grow` it is only made less. */
 void ghosts_fit(struct ghosts *g, uint64_t entries, bool grow);
 void ghosts_free(struct ghosts *g);
 void ghosts_add(struct ghosts *g, uint64_t hash, bool proved);

@@ -1,7 +1,8 @@
 /* Allocation, holes and compaction of a heap; the picture is in heap.h. Under the partition's lock.
  *
- * 1. Listed holes lie in filled blocks and in the one being filled, never in the victim: its holes
- *    are unlisted when it is chosen, so nothing is placed there.
+ * 1. Listed holes lie in filled blocks and in the one being filled. Those of a victim are unlisted
+ *    when it is chosen, so nothing is placed there; those of a span, which has more than can be
+ *    walked at once, when sliding comes to them: until then something may be placed there.
  * 2. A filled block is in sparse[] by its holes; the victim and the one being filled are not.
  * 3. A span in sparse[] is also in `open` when OPEN_BYTES_MIN of it are behind its end. */
 #include "engine/heap.h"
@@ -39,6 +40,7 @@ enum {
     PAGE_BYTES = 4096,
     SLIDE_UNITS = 4, /* of work for an object that moved, and one for each ... */
     SLIDE_UNIT_BYTES = 512,
+    SLIDE_UNITS_MAX = 3 * BLOCK_BYTES / SLIDE_UNIT_BYTES, /* a step: about a block of objects */
     JUDGED_BLOCKS = 64, /* compaction must have won one after giving back this many */
     REST_SHARE = 8,     /* else this share of the heap is to be freed first */
     BIN_STEPS = 16,     /* lists an octave */
@@ -292,6 +294,7 @@ static void retire_filling(struct heap *h) {
 static void fill_block(struct heap *h, struct heap_block *b) {
     h->room = (char *)b + b->end;
     h->room_end = (char *)b + b->held;
+    h->trim_at = NULL;
     POISON(h->room, (size_t)(h->room_end - h->room));
 }
 
@@ -461,6 +464,7 @@ static void grow_room(struct heap *h, char *at) {
     struct heap_block *b = block_of(h, at);
     POISON(at, (size_t)(h->room - at));
     h->room = at;
+    h->trim_at = NULL; /* it was further: what is behind it may be in memory */
     b->end = (uint32_t)(at - (char *)b);
 }
 
@@ -528,16 +532,20 @@ static bool choose_victim(struct heap *h) {
     h->victim = b;
     h->victim_at = h->victim_to = (char *)b + HEADER_BYTES;
     h->victim_freed = false;
-    unlist_holes(h, b);
+    if (!h->slides) {
+        unlist_holes(h, b);
+    }
     return true;
 }
 
-/* Lists the holes of a block, of which none is. */
+/* Lists those holes of a block that are not. */
 static void list_holes(struct heap *h, struct heap_block *b) {
     for (char *at = (char *)b + HEADER_BYTES, *end = (char *)b + b->end; at < end;) {
         if ((uint8_t)*at == HEAP_HOLE_MARK) {
             struct heap_hole *hole = (struct heap_hole *)at;
-            list_hole(h, hole);
+            if (!hole->listed) {
+                list_hole(h, hole);
+            }
             at += hole_bytes(h, hole);
         } else {
             at += heap_round(h->granule_bytes, h->size_of(at));
@@ -611,12 +619,17 @@ static void end_slide(struct heap *h) {
 /* A step within the victim, a span: `limit` objects of ordinary size, or as much work. */
 static uint32_t slide(struct heap *h, uint32_t limit, heap_move_fn move, void *arg) {
     const char *end = (char *)h->victim + h->victim->end;
-    uint64_t units = (uint64_t)limit * SLIDE_UNITS;
+    uint64_t units = MIN((uint64_t)limit * SLIDE_UNITS, (uint64_t)SLIDE_UNITS_MAX);
     uint32_t moved = 0;
     while (h->victim_at < end && units > 0) {
         char *at = h->victim_at, *to = h->victim_to;
         if ((uint8_t)*at == HEAP_HOLE_MARK) {
-            h->victim_at += hole_bytes(h, (struct heap_hole *)at);
+            struct heap_hole *hole = (struct heap_hole *)at;
+            if (hole->listed) {
+                unlist_hole(h, hole);
+            }
+            h->victim_at += hole_bytes(h, hole);
+            units--;
             continue;
         }
         size_t bytes = h->size_of(at), rounded = heap_round(h->granule_bytes, bytes);
@@ -707,7 +720,8 @@ static void check_block(const struct heap *h, const struct heap_block *b, struct
     while (at < end) {
         if ((uint8_t)*at == HEAP_HOLE_MARK) {
             const struct heap_hole *hole = (const struct heap_hole *)at;
-            ASSERT(hole_granules(hole) > 0 && hole->listed == (b != h->victim));
+            bool victim = b == h->victim, ahead = victim && h->slides && at >= h->victim_at;
+            ASSERT(hole_granules(hole) > 0 && (ahead || hole->listed == !victim));
             sum->listed += hole->listed;
             at += hole_bytes(h, hole);
         } else {

@@ -10,7 +10,7 @@
  *    the granule (2 bytes for entries, a cache line for the index). A heap with a second one for
  *    objects of more than HEAP_SMALL_MAX hands these over to it. It has spans in place of blocks,
  *    as large objects would leave much at a block's end; what of a span was never filled takes no
- *    memory.
+ *    memory. Spans serve caches that are not full (heap_use_spans).
  * 2. A freed object becomes a hole, merged with a hole behind it. Holes are listed by size; the
  *    next object of that size takes one. Larger ones are cut when more than 1/64 of the heap is
  *    holes.
@@ -62,7 +62,7 @@ struct heap {
     uint64_t live_bytes, objects_count, blocks_count;
     uint64_t held_bytes;   /* of blocks and spans, in memory */
     char *room, *room_end; /* of the block being filled; NULL before the first */
-    const char *trim_at;   /* `room` at the last heap_trim */
+    const char *trim_at;   /* `room` at the last heap_trim; NULL: not there all the time since */
     bool trimmed;          /* ... which gave back what is behind it */
     struct heap_hole *holes[HEAP_BINS_COUNT];
     uint64_t bins_used[(HEAP_BINS_COUNT + 63) / 64]; /* a bit a list that is not empty */
@@ -109,9 +109,10 @@ static inline uint64_t heap_block_bytes(const struct heap *h) {
     return h->held_bytes;
 }
 
-/* A step of compaction: moves at most `limit` objects out of the block with the most holes (walking
- * one block at most), or within a span (large ones and many that stay count as more). Returns
- * how many were moved, plus one for a block that was given back; 0: no block is worth it, it
+/* A step of compaction: moves at most `limit` objects out of the block with the most holes, or
+ * within a span (large ones and many that stay count as more, and it is about a block of them at
+ * most), walking one block at most. Returns how many were moved; one more when a block was given
+ * back, and always for a step in a span, even one that moved nothing; 0: no block is worth it, it
  * rests, or an object's owner was not known. */
 uint32_t heap_compact(struct heap *h, uint32_t limit, heap_move_fn move, void *arg);
 

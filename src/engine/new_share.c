@@ -4,7 +4,7 @@
 #include "base/assert.h"
 
 enum {
-    WINDOW_DIVISOR = 4, /* of the entries; half of it is from before */
+    WINDOW_DIVISOR = 4, /* of the entries; half of it, or more, is from before */
     WINDOW_MIN = 64,
     PROVED_DIVISOR = 8,  /* of the entries: so many proved ones are to go before they count half */
     DOUBT_DIVISOR = 128, /* of the entries: so many proved ones came back, and did not, at first */

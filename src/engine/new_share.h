@@ -5,9 +5,10 @@
  * drift: what was proved is used no more. One of the keyspace; any thread, relaxed atomics: an
  * event lost in a race does no harm.
  *
- * 1. The share moves by a fifth, at most once in as many evictions as an eighth of the entries;
- *    what is counted then counts half the next time. Where the new are few, hardly any proved ones
- *    go: they are counted for as long as it takes to know something of them.
+ * 1. The share moves by a fifth, at most once in as many evictions as a sixteenth of the entries,
+ *    an eighth as a rule; what is counted of the new then counts half the next time. Where the new
+ *    are few, hardly any proved ones go: they are counted for as long as it takes to know something
+ *    of them.
  * 2. Without evictions of proved entries nothing is known of them: the share falls. */
 #include <stdatomic.h>
 #include <stdbool.h>

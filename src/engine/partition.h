@@ -191,7 +191,8 @@ struct compact_from {
     bool pressed; /* as memory is short, and what comes takes the place of what goes */
 };
 /* A step of compaction: moves at most `limit` entries or segments out of sparse blocks. Returns how
- * many were moved. No entry or slot pointer stays valid. */
+ * many were moved, with what heap_compact adds; 0: nothing to do, or a flushed table drains. No
+ * entry or slot pointer stays valid. */
 uint32_t part_compact(struct partition *p, struct compact_from from, uint32_t limit);
 /* Gives back what its heaps have not filled yet, where nothing was added since the last call. */
 void part_trim(struct partition *p);

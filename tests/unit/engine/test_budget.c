@@ -1,6 +1,9 @@
 /* The memory budget: what make_room and shrink evict and compact, and when they refuse. */
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -347,6 +350,151 @@ static void test_not_refused_for_what_was_resident(void **state) {
     mem_thread_unregister();
 }
 
+/* Gives back what it made dirty, again and again; the number is odd while it does. */
+struct purger {
+    atomic_uint number;
+    atomic_bool stops;
+    unsigned purged;
+};
+
+static void *purge_again(void *arg) {
+    enum { PIECES = 64, PIECE_BYTES = 2 * MB };
+    struct purger *purger = arg;
+    mem_thread_register();
+    while (!atomic_load(&purger->stops)) {
+        void *pieces[PIECES];
+        for (unsigned i = 0; i < PIECES; i++) {
+            pieces[i] = memset(mem_alloc(PIECE_BYTES), 1, PIECE_BYTES);
+        }
+        for (unsigned i = 0; i < PIECES; i++) {
+            mem_free(pieces[i]);
+        }
+        atomic_fetch_add(&purger->number, 1);
+        purger->purged += mem_purge();
+        atomic_fetch_add(&purger->number, 1);
+    }
+    mem_thread_unregister();
+    return NULL;
+}
+
+/* All of it while one and the same purge went on in the other thread: it began before the first
+ * call of mem_purge, and had not ended at the last one. */
+static bool is_purging_during(struct purger *purger, struct keyspace *ks, bool *let_through) {
+    unsigned number = atomic_load(&purger->number);
+    if (number % 2 == 0 || mem_purge()) {
+        return false;
+    }
+    ks->overhead_bytes = ks->maxmemory_bytes / 2;
+    ks->evictors[0].looked_ms = 1;
+    *let_through = true;
+    for (unsigned i = 0; i < 3; i++) { /* of one millisecond */
+        *let_through &= keyspace_make_room(ks, NULL, 0, 2, 1);
+    }
+    return !mem_purge() && atomic_load(&purger->number) == number;
+}
+
+/* ... nor for what another thread is giving back just now. */
+static void test_not_refused_while_another_purges(void **state) {
+    enum { SEEN = 3, TRIES_MAX = 100 * 1000 * 1000 };
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    mem_thread_register();
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_NONE);
+    ks->evictors[0].measure_at_bytes = UINT64_MAX;
+    fill(ks, 0, LARGE_BUDGET / 160, 100);
+    struct purger purger = {0};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, purge_again, &purger), 0);
+    unsigned seen = 0, through = 0;
+    for (unsigned i = 0; seen < SEEN && i < TRIES_MAX; i++) {
+        bool let_through = false;
+        if (is_purging_during(&purger, ks, &let_through)) {
+            seen++;
+            through += let_through;
+        } else {
+            sched_yield();
+        }
+    }
+    atomic_store(&purger.stops, true);
+    pthread_join(thread, NULL);
+    assert_int_equal(seen, SEEN);
+    assert_int_equal(through, SEEN);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+static size_t page_bytes(uint64_t bytes) {
+    return bytes / MEM_PAGE_BYTES * MEM_PAGE_BYTES;
+}
+
+enum { BALLAST_MAX = LARGE_BUDGET };
+
+/* Resident memory that is nobody's, beside what the process has. */
+static void ballast(char *space, size_t *have, size_t want) {
+    assert_true(want <= BALLAST_MAX);
+    for (size_t at = *have; at < want; at += MEM_PAGE_BYTES) {
+        space[at] = 1;
+    }
+    if (want < *have) {
+        mem_map_release(space + want, *have - want);
+    }
+    *have = want;
+}
+
+/* No hole is left that would be closed before keys go. */
+static void close_holes(struct keyspace *ks) {
+    const struct compact_from from = {.percent = 1};
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        lock_take(&p->lock);
+        while (part_compact(p, from, KEYS)) {
+        }
+        lock_release(&p->lock);
+    }
+}
+
+/* While resident memory comes down by itself nothing goes for it, but it does for what it rises by.
+ */
+static void test_sinks_and_rises(void **state) {
+    enum { SETTLES = 64, LONG = 2500 };
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    mem_thread_register();
+    char *space = mem_map(BALLAST_MAX, 2 * MB);
+    mem_map_huge(space, BALLAST_MAX, false);
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
+    ks->evictors[0].measure_at_bytes = UINT64_MAX;
+    fill(ks, 0, LARGE_BUDGET / 160, 100);
+    close_holes(ks);
+    size_t have = 0, step = page_bytes(ks->maxmemory_bytes / 128);
+    size_t base = page_bytes(ks->maxmemory_bytes / 1000 * 1060 - mem_resident_bytes());
+    ballast(space, &have, base);
+    for (unsigned i = 0; i < SETTLES; i++) { /* what it was before, is forgotten */
+        keyspace_measure(ks);
+    }
+    assert_true(keyspace_is_full(ks));
+    ballast(space, &have, base - step);
+    keyspace_measure(ks);
+    assert_false(keyspace_is_full(ks)); /* a new low */
+    for (unsigned i = 0; i < 6; i++) {
+        ballast(space, &have, have + step / 2);
+        keyspace_measure(ks);
+        assert_true(i < 2 || keyspace_is_full(ks)); /* two of them only make up for the fall */
+    }
+    for (unsigned i = 0; i < LONG; i++) {
+        keyspace_measure(ks);
+    }
+    assert_true(keyspace_is_full(ks));
+    ballast(space, &have, have - step); /* above the last low, which was long ago */
+    keyspace_measure(ks);
+    assert_false(keyspace_is_full(ks));
+    mem_unmap(space, BALLAST_MAX);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* Large values leave dirty pages behind, faster than the main thread measures; and where they take
  * the room of small ones, hundreds of these must go for one. */
 static void test_large_values_in_the_room_of_small_ones(void **state) {
@@ -599,6 +747,84 @@ static void test_little_beside_the_keys(void **state) {
     mem_thread_unregister();
 }
 
+/* --- beside others --- */
+
+enum { TOGGLED_BYTES = 1 * MB, TOGGLE_TURNS_MAX = 1000, TOGGLED_LOOKS = 200 * 1000 };
+
+/* Memory that is above the limit one moment and within it the next. */
+static void *toggle(void *arg) {
+    atomic_bool *stops = arg;
+    struct rng rng = {.state = 7};
+    mem_thread_register();
+    for (int64_t bytes = TOGGLED_BYTES; !atomic_load(stops) || bytes < 0; bytes = -bytes) {
+        mem_count(bytes);
+        for (uint64_t i = rng_below(&rng, TOGGLE_TURNS_MAX); i && !atomic_load(stops); i--) {
+        }
+    }
+    mem_thread_unregister();
+    return NULL;
+}
+
+/* What others make and take while a shard looks is not what it refuses for: only when it has seen
+ * that nothing is left. */
+static void test_others_make_room_meanwhile(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n);
+    }
+    struct keyspace_params params = {.policy = EVICT_NONE,
+                                     .maxmemory_bytes = (uint64_t)mem_used_bytes() +
+                                                        TOGGLED_BYTES / 2};
+    keyspace_set_params(ks, &params);
+    atomic_bool stops = false;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, toggle, &stops), 0);
+    unsigned refused = 0, made = 0, wrong = 0;
+    const struct evictor *v = &ks->evictors[0];
+    for (unsigned i = 0; i < TOGGLED_LOOKS || !refused || !made; i++) {
+        bool through = keyspace_make_room(ks, NULL, 0, 1, 1);
+        wrong += !through && !v->barren;
+        made += through;
+        enum keyspace_room room = keyspace_room_turn(ks, NULL, 0, 1);
+        wrong += room == KEYSPACE_ROOM_NONE && !v->barren;
+        refused += room == KEYSPACE_ROOM_NONE;
+    }
+    atomic_store(&stops, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(wrong, 0);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
+static void maintain_all(struct keyspace *ks) {
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        struct partition *p = ks->partitions[i];
+        lock_take(&p->lock);
+        part_maintain(p, 1, 16);
+        lock_release(&p->lock);
+    }
+}
+
+/* Large objects lie in spans again when there is room, and not before. */
+static void test_spans_when_there_is_room(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited(EVICT_ALL_LRU);
+    fill(ks, 0, BUDGET / 100, 100);
+    struct heap *heap = &ks->partitions[0]->heap;
+    assert_int_equal(heap->object_max, HEAP_SMALL_MAX);
+    heap_use_spans(heap, false);
+    maintain_all(ks);
+    assert_int_equal(heap->object_max, HEAP_OBJECT_MAX);
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU,
+                                     .maxmemory_bytes = 2 * ks->maxmemory_bytes};
+    keyspace_set_params(ks, &params);
+    maintain_all(ks);
+    assert_int_equal(heap->object_max, HEAP_SMALL_MAX);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_make_room),
@@ -611,6 +837,8 @@ int main(void) {
         cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
         cmocka_unit_test(test_not_refused_for_what_was_resident),
+        cmocka_unit_test(test_not_refused_while_another_purges),
+        cmocka_unit_test(test_sinks_and_rises),
         cmocka_unit_test(test_room_for_what_is_expected),
         cmocka_unit_test(test_shares_of_what_is_expected),
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
@@ -619,6 +847,8 @@ int main(void) {
         cmocka_unit_test(test_rows_that_come_and_go),
         cmocka_unit_test(test_rows_that_might_come_refuse_nothing),
         cmocka_unit_test(test_little_beside_the_keys),
+        cmocka_unit_test(test_others_make_room_meanwhile),
+        cmocka_unit_test(test_spans_when_there_is_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

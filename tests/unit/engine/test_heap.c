@@ -1,8 +1,10 @@
 /* The heap against a model: random sizes, frees and compaction, its checker after each phase; and
  * the pool of blocks below it. */
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -347,6 +349,42 @@ static void test_slide(void **state) {
     finish(m);
 }
 
+/* A step moves no more than it may, in a span as in a block; what is allocated and freed meanwhile
+ * may lie in the span that is being slid. */
+static void test_slide_steps(void **state) {
+    enum { COUNT = 4 * SPAN_BYTES / 2000, LIMIT = 10, MOST = 200 };
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    for (uint32_t i = 0; i < COUNT; i++) {
+        add(m, i, 1100 + rng_below(&m->rng, 1000));
+    }
+    for (uint32_t i = 0; i < COUNT; i += 3) {
+        drop(m, i);
+    }
+    uint32_t moved, steps = 0;
+    while ((moved = heap_compact(&m->large, steps % 5 ? LIMIT : COUNT, object_moved, m))) {
+        assert_true(moved <= (steps % 5 ? LIMIT : MOST) + 1);
+        uint32_t i = (uint32_t)rng_below(&m->rng, COUNT);
+        if (m->at[i]) {
+            drop(m, i);
+        } else {
+            add(m, i, 1100 + rng_below(&m->rng, 1000));
+        }
+        if (steps % 16 == 0) {
+            check(m);
+        }
+        m->refuses = steps % 32 == 31;
+        steps++;
+        assert_true(steps < 10 * COUNT);
+    }
+    m->refuses = false;
+    compact_all(m);
+    check(m);
+    assert_true(heap_hole_bytes(&m->large) * 50 < heap_block_bytes(&m->large));
+    finish(m);
+}
+
 /* What is not filled goes back when nothing was added for a while; it is filled all the same. */
 static void test_trim(void **state) {
     static struct model model;
@@ -362,6 +400,30 @@ static void test_trim(void **state) {
             assert_true(heap_block_bytes(&m->large) < m->large.live_bytes + BLOCK_BYTES / 8);
             check(m);
         }
+    }
+    finish(m);
+}
+
+/* ... again and again: what comes and goes later leaves nothing behind. */
+static void test_trim_again(void **state) {
+    enum { COUNT = 40, ROUNDS = 3 };
+    static struct model model;
+    struct model *m = &model;
+    start_large(m, 2);
+    add(m, COUNT, 2000);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        for (uint32_t i = 0; i < COUNT; i++) {
+            add(m, i, 16000);
+        }
+        assert_true(heap_block_bytes(&m->large) > COUNT * 16000);
+        for (uint32_t i = COUNT; i-- > 0;) {
+            drop(m, i);
+        }
+        heap_trim(&m->large); /* what was taken since may be wanted again */
+        heap_trim(&m->large);
+        heap_trim(&m->large);
+        assert_true(heap_block_bytes(&m->large) < m->large.live_bytes + BLOCK_BYTES / 8);
+        check(m);
     }
     finish(m);
 }
@@ -481,9 +543,36 @@ static void test_tidy(void **state) {
     block_pool_destroy(pool);
 }
 
+/* ... wherever they lie, though few chunks are looked at at a time. */
+static void test_tidy_far(void **state) {
+    enum { CHUNKS = 60, SPARSE = 50 };
+    static char *blocks[CHUNKS][CHUNK_BLOCKS];
+    struct block_pool *pool = block_pool_create(false);
+    for (unsigned i = 0; i < CHUNKS * CHUNK_BLOCKS; i++) {
+        blocks[i / CHUNK_BLOCKS][i % CHUNK_BLOCKS] = block_take(pool);
+    }
+    block_pool_tidy(pool);
+    for (unsigned i = 0; i < CHUNKS; i++) {
+        block_give(pool, blocks[i][0]);
+        assert_true(block_pool_idle_bytes(pool) > 0);
+        if (i == SPARSE) {
+            block_pool_tidy(pool);
+            assert_true(block_pool_idle_bytes(pool) == 0);
+        }
+    }
+    block_pool_tidy(pool);
+    assert_true(block_pool_idle_bytes(pool) == 0);
+    for (unsigned i = 0; i < CHUNKS * CHUNK_BLOCKS; i++) {
+        if (i % CHUNK_BLOCKS) {
+            block_give(pool, blocks[i / CHUNK_BLOCKS][i % CHUNK_BLOCKS]);
+        }
+    }
+    block_pool_destroy(pool);
+}
+
 /* With huge pages: the reserve is taken and made again while blocks come and go. */
 static void test_reserve(void **state) {
-    enum { COUNT = 20 * CHUNK_BLOCKS, ROUNDS = 3 };
+    enum { COUNT = 80 * CHUNK_BLOCKS, ROUNDS = 3 }; /* small pools have none */
     static char *blocks[COUNT];
     struct block_pool *pool = block_pool_create(true);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -494,6 +583,9 @@ static void test_reserve(void **state) {
         struct block_stats stats;
         block_pool_stats(pool, &stats);
         assert_true(stats.used == COUNT * BLOCK_BYTES && stats.mapped == stats.used);
+        while (block_pool_idle_bytes(pool) == 0) { /* until the reserve is made again */
+            sched_yield();
+        }
         for (unsigned i = 0; i < COUNT; i++) {
             assert_true(blocks[i][0] == (char)i && blocks[i][BLOCK_BYTES - 1] == (char)i);
             block_give(pool, blocks[i]);
@@ -510,6 +602,23 @@ struct taker {
     unsigned index;
     bool ok;
 };
+
+/* What the thread that serves no client does. */
+struct tidier {
+    struct block_pool *pool;
+    atomic_bool stops;
+};
+
+static void *tidy_all_the_time(void *arg) {
+    struct tidier *tidier = arg;
+    mem_thread_register();
+    while (!atomic_load(&tidier->stops)) {
+        block_pool_tidy(tidier->pool);
+        sched_yield();
+    }
+    mem_thread_unregister();
+    return NULL;
+}
 
 static void *take_and_give(void *arg) {
     struct taker *t = arg;
@@ -541,7 +650,9 @@ static void test_block_threads(void **state) {
     for (unsigned huge = 0; huge < 2; huge++) {
         struct block_pool *pool = block_pool_create(huge);
         struct taker takers[BLOCK_THREADS];
-        pthread_t threads[BLOCK_THREADS];
+        struct tidier tidier = {.pool = pool};
+        pthread_t threads[BLOCK_THREADS], tidies;
+        assert_int_equal(pthread_create(&tidies, NULL, tidy_all_the_time, &tidier), 0);
         for (unsigned i = 0; i < BLOCK_THREADS; i++) {
             takers[i] = (struct taker){.pool = pool, .index = i * 50};
             assert_int_equal(pthread_create(&threads[i], NULL, take_and_give, &takers[i]), 0);
@@ -550,6 +661,8 @@ static void test_block_threads(void **state) {
             assert_int_equal(pthread_join(threads[i], NULL), 0);
             assert_true(takers[i].ok);
         }
+        atomic_store(&tidier.stops, true);
+        assert_int_equal(pthread_join(tidies, NULL), 0);
         struct block_stats stats;
         block_pool_stats(pool, &stats);
         assert_true(stats.used == 0 && stats.mapped <= CHUNK_BLOCKS * BLOCK_BYTES);
@@ -566,6 +679,8 @@ int main(void) {
         cmocka_unit_test(test_blocks),       cmocka_unit_test(test_reserve),
         cmocka_unit_test(test_block_threads), cmocka_unit_test(test_tidy),
         cmocka_unit_test(test_trim),         cmocka_unit_test(test_filling_is_compacted),
+        cmocka_unit_test(test_trim_again),   cmocka_unit_test(test_tidy_far),
+        cmocka_unit_test(test_slide_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

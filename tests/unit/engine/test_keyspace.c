@@ -542,6 +542,56 @@ static void test_threads(void **state) {
     keyspace_destroy(ks);
 }
 
+/* A large hash that was evicted is freed in steps, before the next key goes. */
+static void test_evicted_is_drained_first(void **state) {
+    enum { FIELDS = 5 * DRAIN_STEP_FIELDS, FEW = 100 };
+    static const struct hash_limits limits = {.packed_fields_max = 1, .packed_bytes_max = 1};
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    keyspace_set_params(ks, &params);
+    struct hash h = {0};
+    for (unsigned i = 0; i < FIELDS; i++) {
+        hash_set(&h, slice_of((const char *)&i, sizeof i), SLICE("v"), &limits);
+    }
+    struct text t;
+    struct partition *p = lock_key(ks, &t, KEYS);
+    struct entry_origin none = {0, 0};
+    part_put(p, 0, &t.key, entry_create_hash(&p->heap, t.key.bytes, &h, EXPIRE_NEVER, none));
+    lock_release(&p->lock);
+    assert_int_equal(keyspace_evict(ks, 0, 1, 1), 1);
+    assert_int_equal(p->drain_count, 1);
+    for (unsigned n = 0; n < FEW; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    assert_int_equal(keyspace_evict(ks, 0, 1, 1), 0); /* two steps of five */
+    assert_int_equal(p->drain_count, 1);
+    while (p->drain_count) {
+        assert_in_range(keyspace_evict(ks, 0, 1, 1), 0, 1);
+    }
+    uint64_t keys, expires;
+    keyspace_count(ks, NULL, 0, &keys, &expires);
+    assert_in_range(keys, FEW - 1, FEW);
+    keyspace_destroy(ks);
+}
+
+/* Blocks are not the allocator's, but count in its figures. */
+static void test_memory_stats(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = keyspace_create(1, 5, NULL);
+    struct mem_stats before, after;
+    keyspace_memory_stats(ks, &before);
+    for (unsigned n = 0; n < KEYS; n++) {
+        set(ks, 0, n, EXPIRE_NEVER);
+    }
+    keyspace_memory_stats(ks, &after);
+    uint64_t blocks = block_pool_used_bytes(ks->blocks);
+    assert_true(blocks > KEYS * 40);
+    assert_true(after.allocated >= before.allocated + KEYS * 40);
+    assert_true(after.active >= blocks && after.resident >= blocks);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_create),
@@ -557,6 +607,8 @@ int main(void) {
         cmocka_unit_test(test_lfu_prefers_small),
         cmocka_unit_test(test_lfu_follows_drift),
         cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_evicted_is_drained_first),
+        cmocka_unit_test(test_memory_stats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

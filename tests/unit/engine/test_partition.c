@@ -358,6 +358,19 @@ static void test_drain(void **state) {
     part_discard(p, NULL);
 }
 
+/* What its heaps have not filled is given back. */
+static void test_part_trim(void **state) {
+    static const char bytes[2000];
+    struct partition *p = fix.p;
+    struct text t;
+    part_set_string(p, 0, key_of(&t, 1), slice_of(bytes, sizeof bytes), EXPIRE_NEVER);
+    assert_true(heap_block_bytes(&p->large_heap) >= BLOCK_BYTES);
+    part_trim(p);
+    part_trim(p);
+    assert_true(heap_block_bytes(&p->large_heap) < BLOCK_BYTES / 8);
+    assert_true(part_find(p, 0, key_of(&t, 1), 0, 0) != NULL);
+}
+
 /* What a step frees is counted in fields, also where a flushed table holds many hashes that are not
  * large each: a step would hold the lock for as long as all of a segment's take. */
 static void test_drain_counts_fields(void **state) {
@@ -574,6 +587,7 @@ int main(void) {
         TEST(test_drain),
         TEST(test_drain_counts_fields),
         TEST(test_ghosts_from_first_eviction),
+        TEST(test_part_trim),
         TEST(test_compact),
         TEST(test_compact_bytes_an_object),
         TEST(test_compact_pressed),

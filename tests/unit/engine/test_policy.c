@@ -317,6 +317,28 @@ static void test_few_ghosts(void **state) {
     }
 }
 
+/* Where the places of a set become fewer, or more, the newest stay. */
+static void test_ghosts_stay(void **state) {
+    struct ghosts g = {0};
+    ghosts_fit(&g, 28, true);
+    uint32_t places = g.places, added = places + places / 2;
+    assert_int_equal(g.count, 1);
+    for (uint64_t n = 0; n < added; n++) {
+        ghosts_add(&g, hash_of(n), false);
+    }
+    ghosts_fit(&g, 14, false);
+    uint32_t fewer = g.places;
+    assert_in_range(fewer, 4, places - 4);
+    ghosts_add(&g, hash_of(added++), false); /* in the place of the oldest */
+    ghosts_fit(&g, 28, true);
+    ghosts_add(&g, hash_of(added++), false); /* in a vacant one */
+    for (uint64_t n = 0; n < added; n++) {
+        assert_int_equal(ghosts_take(&g, hash_of(n)),
+                         n + fewer + 1 >= added ? GHOST_NEW : GHOST_NONE);
+    }
+    ghosts_free(&g);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock_pace),       cmocka_unit_test(test_clock_seconds),
@@ -325,6 +347,7 @@ int main(void) {
         cmocka_unit_test(test_lfu_ahead),        cmocka_unit_test(test_size_shift),
         cmocka_unit_test(test_new_share),        cmocka_unit_test(test_few_proved),
         cmocka_unit_test(test_ghosts),           cmocka_unit_test(test_few_ghosts),
+        cmocka_unit_test(test_ghosts_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
