@@ -130,11 +130,11 @@ static bool is_small(const struct keyspace *ks, uint64_t max) {
     return max < SMALL_BYTES || max / 2 < filling_bytes(ks);
 }
 
-/* Whatever else is resident, half of maxmemory is for what is used; of what there is beside what is
- * used without any key, as no key that goes makes that less. */
+/* Whatever else is resident, half of maxmemory is for what is used or about to be; of what there is
+ * beside what is used without any key, as no key that goes makes that less. */
 static bool counts_resident(const struct keyspace *ks, uint64_t max, const struct memory *m) {
     uint64_t base = MIN(load(&ks->base_bytes), max);
-    return !is_small(ks, max) && m->used + m->spare >= base + (max - base) / 2;
+    return !is_small(ks, max) && m->used + m->ahead + m->spare >= base + (max - base) / 2;
 }
 
 /* Holes that compaction is going to close: evicting for them would only make more. */

@@ -495,6 +495,34 @@ static void test_sinks_and_rises(void **state) {
     mem_thread_unregister();
 }
 
+/* Less than half of maxmemory is used, but more is about to be: what is resident beside counts. */
+static void test_what_is_expected_is_not_put_on_top(void **state) {
+    if (!mem_resident_is_telling()) {
+        skip();
+    }
+    mem_thread_register();
+    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
+    uint64_t max = ks->maxmemory_bytes;
+    fill(ks, 0, LARGE_BUDGET / 17500, 8000);
+    assert_true(used_share(ks) > 0.4 && used_share(ks) < 0.5);
+    char *space = mem_map(BALLAST_MAX, 2 * MB);
+    mem_map_huge(space, BALLAST_MAX, false);
+    size_t have = 0;
+    ballast(space, &have, page_bytes(max / 100 * 90 - mem_resident_bytes()));
+    keyspace_measure(ks);
+    assert_true(keyspace_expect(ks, max / 4, false));
+    for (unsigned i = 0; i < TIMES_MAX; i++) {
+        if (keyspace_room_turn(ks, NULL, 0, 1) != KEYSPACE_ROOM_COMING) {
+            break;
+        }
+    }
+    assert_true(mem_resident_bytes() + max / 4 < max / 100 * 103);
+    keyspace_expect_no_more(ks, max / 4);
+    mem_unmap(space, BALLAST_MAX);
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* Large values leave dirty pages behind, faster than the main thread measures; and where they take
  * the room of small ones, hundreds of these must go for one. */
 static void test_large_values_in_the_room_of_small_ones(void **state) {
@@ -839,6 +867,7 @@ int main(void) {
         cmocka_unit_test(test_not_refused_for_what_was_resident),
         cmocka_unit_test(test_not_refused_while_another_purges),
         cmocka_unit_test(test_sinks_and_rises),
+        cmocka_unit_test(test_what_is_expected_is_not_put_on_top),
         cmocka_unit_test(test_room_for_what_is_expected),
         cmocka_unit_test(test_shares_of_what_is_expected),
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
