@@ -481,6 +481,7 @@ static void run_queued(struct cmd *c, bool reads) {
     size_t end_bytes = out->limit_bytes;
     uint32_t rooms = 0;
     bool over_limit = c->env->over_limit; /* for the others */
+    chain_drop_at_limit(out);
     do {
         c->outcome = CMD_DONE;
         if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {

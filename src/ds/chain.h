@@ -71,6 +71,16 @@ static inline void chain_limit(struct chain *c, size_t limit_bytes) {
     c->keep = c->dropped_bytes ? NULL : c->tail;
 }
 
+/* Where the limit is reached what follows is counted, however little is appended until it is set
+ * anew. Some chunks must have been added since it was set first. */
+static inline void chain_drop_at_limit(struct chain *c) {
+    if (UNLIKELY(c->limit_bytes != 0) && !c->dropped_bytes &&
+        chain_own_bytes(c) >= c->limit_bytes) {
+        c->dropped_bytes = 1;
+        c->keep = NULL;
+    }
+}
+
 void chunk_pool_free(struct chunk_pool *pool);
 
 static inline void chain_init(struct chain *c, struct chunk_pool *pool) {

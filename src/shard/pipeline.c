@@ -238,7 +238,9 @@ static void finish(struct session *s, struct request *r) {
         }
     }
     if (UNLIKELY(s->conn.out.len_bytes > OUTPUT_PAUSE_BYTES)) {
-        room_hold(s);
+        if (s->unsent_bytes || !atomic_load(&s->shard->group->room_waiting)) {
+            room_hold(s); /* who waits already does not wait for what nobody asked room for */
+        }
         session_check_output(s);
     }
 }

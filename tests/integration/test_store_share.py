@@ -139,7 +139,8 @@ def test_nobody_waits_longer_than_store_timeout(part, forebay):
             assert isinstance(got, Error) and got == BUSY
             assert third.read() == ROW  # for the one command alone
             assert [fourth.read() for _ in range(4)] == ["OK", "QUEUED", "QUEUED", [ROW, BUSY]]
-            assert second.read().startswith(SLOW)
+            got = second.read()  # it was let in just before its own time is over, or not any more
+            assert isinstance(got, Error) and (got.startswith(SLOW) or got == BUSY)
         # That leaves nothing behind; the breaker may be open for a moment.
         until(lambda: third.cmd("EXISTS", *keys(40)) == MANY, "it reads as before")
 
