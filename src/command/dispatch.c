@@ -481,7 +481,6 @@ static void run_queued(struct cmd *c, bool reads) {
     size_t end_bytes = out->limit_bytes;
     uint32_t rooms = 0;
     bool over_limit = c->env->over_limit; /* for the others */
-    chain_drop_at_limit(out);
     do {
         c->outcome = CMD_DONE;
         if (UNLIKELY(c->env->over_limit) && (c->spec->flags & CMD_GROWS)) {
@@ -514,6 +513,7 @@ static struct slice queued_refusal(const struct cmd *c) {
 }
 
 void dispatch_call_queued(struct cmd *c, bool reads) {
+    chain_drop_at_limit(c->w->out); /* before the mark: it can't be gone back to */
     struct chain_mark mark = chain_mark(c->w->out);
     uint32_t errors = c->w->errors;
     bool counts = !c->repeats;

@@ -572,6 +572,50 @@ static void replies_of_reads_have_an_end(void **state) {
     harness_destroy(h);
 }
 
+static void set_to(struct harness *h, const char *key, char with, size_t len) {
+    char text[4096];
+    snprintf(text, sizeof text, "SET %s ", key);
+    size_t at = strlen(text);
+    memset(text + at, with, len);
+    text[at + len] = '\0';
+    assert_reply(h, text, "+OK\r\n");
+}
+
+/* The last GET reaches the limit, so what the failing command answers first lies beyond it. */
+static void a_row_that_fails_at_the_limit(void **state) {
+    enum { GETS = 40, VALUE_BYTES = 990, KEYS_MAX = 40 };
+    struct harness *h = harness_create(MAP);
+    h->row_error = "STOREDOWN gone";
+    h->settings.read_bytes_max = h->settings.growth_bytes_max = GETS * VALUE_BYTES;
+    h->settings.reply_bytes_max = 1 << 20;
+    set_to(h, "x", 'x', VALUE_BYTES);
+    set_to(h, "z", 'z', VALUE_BYTES);
+    for (int keys = 0; keys < KEYS_MAX; keys++) {
+        char mget[KEYS_MAX * 2 + 32] = "MGET product:1";
+        run(h, "MULTI");
+        for (int i = 0; i < GETS; i++) {
+            run(h, "GET x");
+        }
+        for (int i = 0; i < keys; i++) {
+            memcpy(mget + 4 + 2 * i, " z", 2);
+            strcpy(mget + 6 + 2 * i, " product:1");
+        }
+        assert_reply(h, mget, "+QUEUED\r\n");
+        const char *at = run(h, "EXEC");
+        assert_begins(at, "*41\r\n");
+        at += strlen("*41\r\n");
+        for (int i = 0; i < GETS; i++) {
+            assert_begins(at, "$990\r\n");
+            at += strlen("$990\r\n");
+            assert_int_equal(strspn(at, "x"), VALUE_BYTES);
+            at += VALUE_BYTES + 2;
+        }
+        assert_string_equal(at, "-STOREDOWN gone\r\n");
+        assert_int_equal(stat_get(&stats_of(h, "mget")->failed), keys + 1);
+    }
+    harness_destroy(h);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(commands_are_queued_and_run),
@@ -603,6 +647,7 @@ int main(void) {
         cmocka_unit_test(values_change_while_it_waits),
         cmocka_unit_test(reads_among_writes_wait_before_anything_is_written),
         cmocka_unit_test(replies_of_reads_have_an_end),
+        cmocka_unit_test(a_row_that_fails_at_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
