@@ -52,7 +52,7 @@ void session_close(struct session *s) {
     park_forget(s);
     room_let_go(s);
     s->state = SESSION_CLOSED;
-    session_recount(s);
+    held_recount(s);
     room_counted(s);
     hmap_remove(&sh->sessions_by_id, &s->by_id);
     pthread_mutex_lock(&sh->registry);
@@ -162,7 +162,7 @@ void clients_check_limits(struct shard *sh) {
         /* What left without an event is not waiting any more. */
         atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes,
                               memory_order_relaxed);
-        session_recount(s);
+        held_recount(s);
         int64_t idle_ms = sh->env.now_ms -
                           atomic_load_explicit(&s->client.active_ms, memory_order_relaxed);
         if (timeout_ms && s->state == SESSION_RUNNING && idle_ms > timeout_ms) {
@@ -173,7 +173,7 @@ void clients_check_limits(struct shard *sh) {
             check_stuck(sh, s);
         }
     }
-    clients_shed(sh);
+    held_shed(sh);
 }
 
 /* --- host services about clients --- */

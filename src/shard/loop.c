@@ -142,7 +142,7 @@ static void handle_message(struct shard *sh, struct message *m) {
         break;
     case MESSAGE_SHED:
         atomic_store(&sh->group->shedding, false);
-        clients_shed(sh);
+        held_shed(sh);
         break;
     case MESSAGE_UNPAUSE:
         park_unpause(sh);
@@ -180,8 +180,8 @@ static void on_sent(struct session *s) {
     } else if (s->state == SESSION_WAITS_OUTPUT && s->conn.out.len_bytes <= OUTPUT_RESUME_BYTES) {
         park_wake(s);
     }
-    if (held_bytes(s)) {
-        session_recount(s);
+    if (session_held_bytes(s)) {
+        held_recount(s);
     }
     atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
 }
@@ -422,7 +422,9 @@ static struct shard *shard_create(struct shard_group *g, uint32_t index) {
     mailbox_init(&sh->mailbox);
     pthread_mutex_init(&sh->registry, NULL);
     list_init(&sh->sessions);
-    list_init(&sh->holding);
+    for (uint32_t i = 0; i < HELD_CLASSES; i++) {
+        list_init(&sh->holding[i]);
+    }
     list_init(&sh->runnable);
     list_init(&sh->paused);
     list_init(&sh->unsent);

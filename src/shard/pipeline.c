@@ -432,7 +432,7 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
-    if (UNLIKELY(held_bytes(s) || received_cap(s) + s->client.kept_bytes >= HELD_BYTES_MIN ||
+    if (UNLIKELY(session_held_bytes(s) || received_cap(s) + s->client.kept_bytes >= HELD_BYTES_MIN ||
                  s->conn.out.len_bytes > HELD_OUTPUT_BYTES_MIN ||
                  client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);

@@ -16,6 +16,7 @@ enum {
     OUTPUT_RESUME_BYTES = 256 << 10,
     HELD_BYTES_MIN = 4 * 1024,         /* clients that hold less are not counted, ... */
     HELD_OUTPUT_BYTES_MIN = 64 * 1024, /* ... of output up to this not at once */
+    HELD_CLASSES = 26,                 /* by the power of two of what they hold */
     INPUT_PAUSE_BYTES = 1 << 20,       /* past this, a parked client is not read from */
     INPUT_AHEAD_FACTOR = 3, /* room taken for an announced value, times what came of it */
     INPUT_AHEAD_BYTES_MIN = 64 << 10,
@@ -111,7 +112,7 @@ struct session {
     int64_t unsent_moved_us;  /* ... and when that last changed */
     int64_t unsent_until_us;  /* others wait */
     _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
-    struct list holding;       /* in shard->holding while held_bytes; the registry's mutex */
+    struct list holding;       /* in one of shard->holding while held_bytes; the registry's mutex */
     size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
 };
 
@@ -184,7 +185,8 @@ struct shard {
     struct hmap sessions_by_id;
     pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
     struct list sessions;
-    struct list holding;     /* those with held_bytes; the registry guards it too */
+    /* those with held_bytes, by their power of two (held.c); the registry guards them too */
+    struct list holding[HELD_CLASSES];
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
     struct list unsent;        /* sessions with output that others wait for */
@@ -257,16 +259,18 @@ void clients_check_limits(struct shard *sh);
 bool session_check_output(struct session *s);
 
 /* --- held.c --- */
-static inline size_t
-held_bytes(const struct session *s) { /* any thread, under the registry's mutex */
+/* As last counted; any thread, under the registry's mutex. */
+static inline size_t session_held_bytes(const struct session *s) {
     return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
 }
-void session_recount(struct session *s);
+/* Counts its buffers, and asks to hear when its output is sent while that is part of them. */
+void held_recount(struct session *s);
 /* Its buffers have changed: counts them, and closes the clients that hold most while all of the
  * process hold more than maxmemory-clients. It may be one of them. */
 void session_count_held(struct session *s);
-/* MESSAGE_SHED: one of this shard's clients holds most, or did. */
-void clients_shed(struct shard *sh);
+/* MESSAGE_SHED: one of this shard's clients holds most, or did. Closes who holds most, some at a
+ * time, or tells their shard, while all hold more than maxmemory-clients. */
+void held_shed(struct shard *sh);
 /* What the arguments and keys of its large request take until it has run. False: that is more than
  * clients may hold, and it is closed. */
 bool session_may_have(struct session *s, size_t bytes) MUST_USE;
