@@ -78,6 +78,22 @@ bool share_take(struct session *s, uint64_t bytes, bool again) {
     return in;
 }
 
+bool share_add(struct session *s, uint64_t bytes) {
+    struct shard_group *g = s->shard->group;
+    uint64_t most = most_bytes(s->shard);
+    pthread_mutex_lock(&g->share_mutex);
+    ASSERT(list_empty(&s->share_node));
+    bool fits =
+        list_empty(&g->share_queue) && g->share_bytes <= most && bytes <= most - g->share_bytes;
+    if (fits) {
+        g->share_bytes += bytes;
+        s->share_bytes += bytes;
+        s->share_in = true;
+    }
+    pthread_mutex_unlock(&g->share_mutex);
+    return fits;
+}
+
 bool share_has(struct session *s) {
     struct shard_group *g = s->shard->group;
     pthread_mutex_lock(&g->share_mutex);
