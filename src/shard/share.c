@@ -14,6 +14,8 @@
  * 3. Where somebody waits somebody is in: each that leaves lets in who is at the head, whosever
  *    session that is. So nobody looks at the queue at other times.
  * 4. Commands of one row, and of few that nobody needs to wait for, don't come here: see park.c.
+ * 5. What is asked for ahead of its command (share_add) takes what is left, and never waits. It is
+ *    given back with the rest when the command has run that it was asked for with.
  *
  * Limit: the session's timer, for store-timeout (park_for_share). */
 #include "shard/session.h"
