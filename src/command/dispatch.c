@@ -604,8 +604,10 @@ static void expect_row(struct cmd *c, const struct key *key) {
         lockset_add(&one, p);
         lockset_lock(&one, c->env->ks);
     }
-    const struct entry *e = part_find(p, 0, key, c->env->now_ms, c->client->rows ? FIND_TOUCH : 0);
+    bool waits = c->client->rows || c->env->misses_count;
+    const struct entry *e = part_find(p, 0, key, c->env->now_ms, waits ? FIND_TOUCH : 0);
     bool known = e && cmd_entry_is_fresh(c, e);
+    c->row_hits += known && entry_origin(e).mapping != 0;
     if (!locked) {
         lockset_unlock(&one, c->env->ks);
     }

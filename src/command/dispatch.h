@@ -74,8 +74,8 @@ size_t dispatch_growth(const struct cmd *c);
 /* True when running it may change keys though its row does not say so: EXEC of queued writes. */
 bool dispatch_may_write(const struct cmd *c);
 /* Rows a queued or later command would miss, added to env->misses: EXEC before it runs, and
- * commands that stand behind a waiting one in its pipeline. Takes the partitions' locks in turn,
- * but those that c->held has. */
+ * commands that stand behind a waiting one in its pipeline. Those that it would find are added to
+ * c->row_hits. Takes the partitions' locks in turn, but those that c->held has. */
 void dispatch_expect_rows(struct cmd *c);
 /* The same for c->keys alone, taken as keys of database 0. */
 void dispatch_expect_keys(struct cmd *c);

@@ -378,6 +378,7 @@ void transaction_expect_rows(struct cmd *c) {
         struct cmd inner = queued_cmd(c, t->v[i]);
         if (ahead.db == 0) {
             dispatch_expect_keys(&inner);
+            c->row_hits += inner.row_hits;
         }
         select_ahead(&ahead, &inner);
     }
@@ -528,8 +529,13 @@ void transaction_exec(struct cmd *c) {
         c->outcome = CMD_MISS;
         return;
     }
+    uint32_t row_hits = c->row_hits;
+    c->row_hits = 0; /* each command counts its own */
     if (run_transaction(c, t)) {
         transaction_discard(client, c->env);
+    }
+    if (c->outcome == CMD_MISS) {
+        c->row_hits = row_hits; /* beside the row that went meanwhile */
     }
 }
 

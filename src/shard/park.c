@@ -8,7 +8,8 @@
  * it, as the table, and then the cache, may have been told otherwise in between.
  *
  * Commands whose rows together are more than a share of maxmemory wait for one another (share.c)
- * before they ask for any.
+ * before they ask for any. What is asked for ahead beyond a little is within that share too, and
+ * nobody waits for it.
  *
  * Rows that are not in the table (no room there, or pushed out again and again) are kept by those
  * that wait for them, within a share of maxmemory: beyond it a session that waits for more gives
@@ -84,17 +85,23 @@ static void forget_rows(struct session *s) {
 }
 
 /* Large rows are asked for some at a time: more would push one another out of the cache before the
- * command has run. One row is always asked for. */
-static bool may_ask(const struct session *s, uint64_t bytes) {
-    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes / ASKED_DIVISOR;
-    return max == 0 || s->asked_bytes == 0 || s->asked_bytes + bytes <= max;
+ * command has run. One row is always asked for. Those that are not `needed` yet push out no
+ * others' either. */
+static bool may_ask(struct session *s, uint64_t bytes, bool needed) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes;
+    if (max == 0 || s->asked_bytes == 0) {
+        return true;
+    }
+    uint64_t sum = s->asked_bytes + bytes;
+    return sum <= max / ASKED_DIVISOR &&
+           (needed || sum <= max / SMALL_DIVISOR || share_add(s, bytes));
 }
 
 /* Asks for the rows of env->misses. A row that the command needs (not only one behind it) is
  * counted in rows_needed. False: not for all of them. */
 static bool ask_for_misses(struct session *s, bool needed) {
     struct env *env = &s->shard->env;
-    bool all = true;
+    bool all = env->misses_count < ENV_MISSES_MAX;
     for (uint32_t i = 0; i < env->misses_count; i++) {
         const struct row_miss *miss = &env->misses[i];
         struct row *known = rows_find(&s->rows, &miss->key);
@@ -106,7 +113,7 @@ static bool ask_for_misses(struct session *s, bool needed) {
             continue;
         }
         uint64_t bytes = mapping_row_bytes(miss->map);
-        if (!may_ask(s, bytes)) {
+        if (!may_ask(s, bytes, needed)) {
             all = false;
             continue;
         }
@@ -124,11 +131,17 @@ static bool ask_for_misses(struct session *s, bool needed) {
 
 /* --- the share of all that wait for rows --- */
 
+/* The next run is a command's first. */
+static void forget_attempts(struct session *s) {
+    s->load_attempts = s->misses_before = 0;
+    s->needed_bytes = 0;
+    s->asks_on = false;
+}
+
 /* Its command asks for its rows anew once it is let in. */
 static void wait_for_share(struct session *s) {
     const struct env *env = &s->shard->env;
-    s->load_attempts = s->misses_before = 0;
-    s->needed_bytes = 0;
+    forget_attempts(s);
     if (s->share_until_us == 0) {
         s->share_until_us = env->now_us + (int64_t)env->settings->store_timeout_ms * 1000;
     }
@@ -188,7 +201,11 @@ void park_on_misses(struct session *s, struct cmd *c) {
         wait_for_share(s);
         return;
     }
+    if (!s->asks_on) { /* those that it asked for before have gone again */
+        s->needed_bytes = 0;
+    }
     bool all = ask_for_misses(s, true);
+    s->asks_on = !all;
     s->looks_ahead = all && s->window == 0;
     s->window = MAX(s->window, 1);
     set_parked(s, SESSION_WAITS_ROWS);
@@ -211,16 +228,9 @@ void park_look_ahead(struct session *s, struct cmd *c) {
     s->looks_ahead = ask_for_misses(s, false);
 }
 
-/* No other command was let in beside its own. */
-static bool is_alone(const struct session *s) {
-    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes;
-    return s->state != SESSION_WAITS_SHARE && s->share_in && /* else others write it */
-           s->share_bytes >= max / SHARE_DIVISOR;
-}
-
-static uint64_t kept_bytes_max(const struct session *s) {
+static uint64_t kept_bytes_max(struct session *s) {
     return s->shard->env.settings->keyspace.maxmemory_bytes /
-           (is_alone(s) ? KEPT_ALONE_DIVISOR : KEPT_DIVISOR);
+           (share_is_alone(s) ? KEPT_ALONE_DIVISOR : KEPT_DIVISOR);
 }
 
 /* Counts a row that the session keeps. False: they are too much, by then. */
@@ -292,13 +302,12 @@ static void fail_rows(struct session *s, bool all, const char *error) {
  * when they are done. False: that is of no use, or it has waited long enough. */
 static bool begin_again(struct session *s) {
     const struct env *env = &s->shard->env;
-    uint64_t max = env->settings->keyspace.maxmemory_bytes;
-    if ((is_alone(s) && s->kept_bytes > kept_bytes_max(s)) ||
+    if ((share_is_alone(s) && s->kept_bytes > kept_bytes_max(s)) ||
         (s->share_until_us && env->now_us >= s->share_until_us)) {
         return false;
     }
     ASSERT(s->state == SESSION_WAITS_ROWS);
-    uint64_t bytes = MAX(s->share_bytes, max / SHARE_DIVISOR);
+    uint64_t bytes = MAX(s->share_bytes, share_bytes_max(s->shard));
     forget_rows(s);
     share_give_back(s);
     timers_cancel(&s->shard->timers, &s->timer);
@@ -335,15 +344,19 @@ static void on_row_timeout(struct timer *t, void *arg) {
     park_wake(s);
 }
 
-void park_command_done(struct session *s) {
-    s->load_attempts = s->misses_before = 0;
-    s->needed_bytes = 0;
+/* Its share and the time that it waited for it. */
+static void end_waiting(struct session *s) {
+    forget_attempts(s);
     s->share_until_us = 0;
     share_give_back(s);
     if (s->rows.refusal) {
         s->rows.refusal = NULL;
         s->client.rows = s->rows.map.count ? &s->rows : NULL;
     }
+}
+
+void park_command_done(struct session *s) {
+    end_waiting(s);
     if (s->window && --s->window == 0) {
         forget_rows(s);
     }
@@ -379,7 +392,10 @@ void park_room_made(struct session *s) {
     }
 }
 
+/* It keeps nothing that others wait for, and begins anew when the pause is over. */
 void park_for_pause(struct session *s) {
+    end_waiting(s);
+    forget_rows(s);
     set_parked(s, SESSION_WAITS_PAUSE);
     list_push_back(&s->shard->paused, &s->queue);
 }

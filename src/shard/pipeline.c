@@ -280,7 +280,6 @@ static void execute(struct shard *sh, struct request *r) {
     }
     if (UNLIKELY(is_paused(sh, c))) {
         room_forget(s);
-        share_give_back(s);
         park_for_pause(s);
         return;
     }

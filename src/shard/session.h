@@ -83,6 +83,7 @@ struct session {
     bool eof;                 /* the peer closed its side */
     uint32_t window;          /* requests its rows were asked for: from the present one on */
     bool looks_ahead;         /* those behind the present one may still join the window */
+    bool asks_on;             /* the present one did not ask for all that it misses */
     uint32_t load_attempts;   /* runs of the present command that missed no less than before */
     uint32_t misses_before;   /* by its last run */
     uint32_t rows_needed;     /* pending rows the present command waits for */
@@ -335,8 +336,15 @@ void room_forget(struct session *s);
  * ask for them. Else it stands in the queue, until MESSAGE_SHARE; `again`: before those that came
  * later, as it was let in once. */
 bool share_take(struct session *s, uint64_t bytes, bool again);
+/* The same for rows that it can do without for now: true when nobody has to wait for that. It
+ * does not stand in the queue. */
+bool share_add(struct session *s, uint64_t bytes);
 /* It has been let in. */
 bool share_has(struct session *s);
+/* It is in with as much as there is, and nobody else is, nor will be until it has run. */
+bool share_is_alone(struct session *s);
+/* What all may take together. */
+uint64_t share_bytes_max(const struct shard *sh);
 /* It has run, or does not run after all: others are let in. */
 void share_give_back(struct session *s);
 

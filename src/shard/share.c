@@ -14,13 +14,15 @@
  * 3. Where somebody waits somebody is in: each that leaves lets in who is at the head, whosever
  *    session that is. So nobody looks at the queue at other times.
  * 4. Commands of one row, and of few that nobody needs to wait for, don't come here: see park.c.
+ * 5. What is asked for ahead of its command (share_add) takes what is left, and never waits. It is
+ *    given back with the rest when the command has run that it was asked for with.
  *
  * Limit: the session's timer, for store-timeout (park_for_share). */
 #include "shard/session.h"
 
 enum { LET_IN_MAX = 64 }; /* each lets in others in its turn */
 
-static uint64_t most_bytes(const struct shard *sh) {
+uint64_t share_bytes_max(const struct shard *sh) {
     uint64_t max = sh->env.settings->keyspace.maxmemory_bytes;
     return max ? max / SHARE_DIVISOR : UINT64_MAX;
 }
@@ -28,7 +30,7 @@ static uint64_t most_bytes(const struct shard *sh) {
 /* Under the mutex. `sh` is the shard that asks, not always the session's. */
 static bool comes_in(const struct shard *sh, struct session *s) {
     struct shard_group *g = sh->group;
-    uint64_t most = most_bytes(sh);
+    uint64_t most = share_bytes_max(sh);
     s->share_in =
         g->share_bytes == 0 || (s->share_bytes <= most && g->share_bytes <= most - s->share_bytes);
     g->share_bytes += s->share_in ? s->share_bytes : 0;
@@ -78,12 +80,37 @@ bool share_take(struct session *s, uint64_t bytes, bool again) {
     return in;
 }
 
+bool share_add(struct session *s, uint64_t bytes) {
+    struct shard_group *g = s->shard->group;
+    uint64_t most = share_bytes_max(s->shard);
+    pthread_mutex_lock(&g->share_mutex);
+    ASSERT(list_empty(&s->share_node));
+    bool fits =
+        list_empty(&g->share_queue) && g->share_bytes <= most && bytes <= most - g->share_bytes;
+    if (fits) {
+        g->share_bytes += bytes;
+        s->share_bytes += bytes;
+        s->share_in = true;
+    }
+    pthread_mutex_unlock(&g->share_mutex);
+    return fits;
+}
+
 bool share_has(struct session *s) {
     struct shard_group *g = s->shard->group;
     pthread_mutex_lock(&g->share_mutex);
     bool in = s->share_in;
     pthread_mutex_unlock(&g->share_mutex);
     return in;
+}
+
+bool share_is_alone(struct session *s) {
+    struct shard_group *g = s->shard->group;
+    pthread_mutex_lock(&g->share_mutex);
+    bool alone = s->share_in && g->share_bytes == s->share_bytes &&
+                 s->share_bytes >= share_bytes_max(s->shard);
+    pthread_mutex_unlock(&g->share_mutex);
+    return alone;
 }
 
 void share_give_back(struct session *s) {

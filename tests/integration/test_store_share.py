@@ -1,12 +1,13 @@
 """Commands whose rows together are more than the share of memory for them wait for one another."""
 import contextlib
 import random
+import socket
 import threading
 import time
 
 import pytest
 
-from resp import Error
+from resp import Error, encode
 from server import until
 
 MB = 1 << 20
@@ -103,6 +104,50 @@ def test_who_waits_is_answered_in_order(part, forebay):
         one.close()
 
 
+def test_transactions_count_what_they_find(part, forebay):
+    """A row that is missed beside many that are there: they are to stay until EXEC runs."""
+    server = start(forebay, part, shards=2)
+    control = server.client()
+    assert control.cmd("EXISTS", *keys(1, MANY - 1)) == MANY - 1
+    with line_of(server) as line:
+        with part.stalled("part"):
+            line.add(["EXISTS"] + keys(40, MANY // 2))
+            hits = server.count("store_hits")
+            line.add(["MULTI"], ["EXISTS"] + keys(1), ["EXEC"])
+        assert line.clients[0].read() == MANY // 2
+        assert [line.clients[1].read() for _ in range(3)] == ["OK", "QUEUED", [MANY]]
+    # Of the row that was waited for none: each is counted once.
+    assert server.count("store_hits") - hits == MANY - 1
+    control.close()
+
+
+def test_rows_are_asked_for_ahead_within_the_share(part, forebay):
+    server = start(forebay, part)
+    with line_of(server) as line:
+        with part.stalled("part"):
+            first = line.add(["EXISTS"] + keys(1))
+            misses = server.count("store_misses")
+            ahead = server.client(timeout=60)
+            ahead.sock.sendall(b"".join(encode(["GET", k]) for k in keys(40, 20)))
+            until(lambda: server.count("blocked_clients") == 2, "it is parked")
+            assert server.count("store_misses") - misses <= 2  # its own, and one that has no room
+            assert waiting(server) == 0
+        assert [ahead.read() for _ in range(20)] == [value(k) for k in range(40, 60)]
+        assert first.read() == MANY
+        with part.stalled("part"):
+            misses = server.count("store_misses")
+            ahead.sock.sendall(b"".join(encode(["GET", k]) for k in keys(60, 10)))
+            until(lambda: server.count("blocked_clients") == 1, "it is parked")
+            assert server.count("store_misses") - misses == 10  # nobody else needs it
+            other = server.client(timeout=60)
+            other.send("EXISTS", *keys(20))  # what is asked for ahead counts too
+            until(lambda: waiting(server) == 1, "it waits for the others")
+        assert [ahead.read() for _ in range(10)] == [value(k) for k in range(60, 70)]
+        assert other.read() == MANY
+        ahead.close()
+        other.close()
+
+
 def test_one_that_leaves_lets_in_the_next(part, forebay):
     server = start(forebay, part, shards=2)
     control = server.client()
@@ -127,6 +172,24 @@ def test_one_that_leaves_lets_in_the_next(part, forebay):
     control.close()
 
 
+def test_one_that_says_no_more_is_answered(part, forebay):
+    server = start(forebay, part, shards=2)
+    with line_of(server) as line:
+        with part.stalled("part"):
+            for first in (1, 20, 40, 60):
+                line.add(["EXISTS"] + keys(first), ["PING"])
+            for c in line.clients[:3]:
+                c.sock.shutdown(socket.SHUT_WR)
+            line.clients[2].close()
+        for c in line.clients[:2]:
+            assert [c.read(), c.read()] == [MANY, "PONG"]
+            assert c.file.read() == b""
+        last = line.clients[3]
+        assert [last.read(), last.read()] == [MANY, "PONG"]
+        line.clients = [last]
+    until(lambda: server.count("connected_clients") == 1, "all have gone")
+
+
 def test_nobody_waits_longer_than_store_timeout(part, forebay):
     server = start(forebay, part, store_timeout="2s")
     with line_of(server) as line:
@@ -143,6 +206,29 @@ def test_nobody_waits_longer_than_store_timeout(part, forebay):
             assert isinstance(got, Error) and (got.startswith(SLOW) or got == BUSY)
         # That leaves nothing behind; the breaker may be open for a moment.
         until(lambda: third.cmd("EXISTS", *keys(40)) == MANY, "it reads as before")
+
+
+def test_a_pause_takes_nothing_of_the_time_to_wait(part, forebay):
+    server = start(forebay, part, store_timeout="2s")
+    control = server.client()
+    with line_of(server) as line:
+        with part.stalled("part"):
+            line.add(["EXISTS"] + keys(1))
+            paused = line.add(["MULTI"], ["EXISTS"] + keys(20), ["SET", "k", "v"], ["EXEC"])
+            assert control.cmd("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+        assert line.clients[0].read() == MANY
+        until(lambda: waiting(server) == 0, "it is let in, and paused")
+        with part.stalled("part"):
+            assert control.cmd("STRLEN", "part:79").startswith(SLOW)  # so much later
+        until(lambda: control.cmd("STRLEN", "part:79") == ROW, "it reads as before")
+        with part.stalled("part"):
+            line.clients[0].send("EXISTS", *keys(40))
+            until(lambda: server.count("blocked_clients") == 2, "it has all of the share")
+            assert control.cmd("CLIENT", "UNPAUSE") == "OK"
+            until(lambda: waiting(server) == 1, "it waits again")
+        assert [paused.read() for _ in range(4)] == ["OK", "QUEUED", "QUEUED", [MANY, "OK"]]
+        assert line.clients[0].read() == MANY
+    control.close()
 
 
 def test_settings_that_change_meanwhile(part, forebay):

@@ -112,11 +112,14 @@ static void test_who_is_in_takes_more(void **state) {
     assert_true(share_take(s[1], SHARE / 4, false));
     assert_true(share_take(s[0], SHARE, false));
     assert_true(share_take(s[0], 1, false)); /* nothing is given back before the end */
+    assert_false(share_is_alone(s[0])); /* the other was in before */
     assert_false(share_take(s[2], SHARE / 4, false));
     share_give_back(s[1]);
     assert_none_told(f);
+    assert_true(share_is_alone(s[0]));
     share_give_back(s[0]);
     assert_told(f, 2);
+    assert_false(share_is_alone(s[2])); /* others may come */
 }
 
 static void test_who_begins_again_comes_first(void **state) {
@@ -147,6 +150,26 @@ static void test_who_leaves_the_queue(void **state) {
     assert_none_told(f);
 }
 
+static void test_what_can_be_done_without(void **state) {
+    struct fixture *f = *state;
+    struct session **s = f->sessions;
+    assert_false(share_add(s[0], SHARE + 1)); /* not even where nobody is in */
+    assert_true(share_add(s[0], SHARE / 4));
+    assert_true(share_has(s[0]));
+    assert_true(share_take(s[1], SHARE / 4, false));
+    assert_true(share_add(s[0], SHARE / 4));
+    assert_false(share_add(s[1], SHARE / 2));
+    assert_int_equal(f->group.share_waiting, 0);
+    assert_false(share_take(s[2], SHARE / 2, false));
+    assert_false(share_add(s[1], 1)); /* somebody waits */
+    assert_int_equal(f->group.share_bytes, SHARE / 4 * 3);
+    share_give_back(s[0]);
+    assert_told(f, 2);
+    assert_true(share_add(s[1], SHARE / 4));
+    assert_false(share_add(s[3], 1));
+    assert_false(share_has(s[3]));
+}
+
 static void test_no_limit(void **state) {
     struct fixture *f = *state;
     assert_true(share_take(f->sessions[0], SHARE, false));
@@ -164,9 +187,13 @@ static void test_no_limit(void **state) {
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(test_as_many_as_fit),       CASE(test_one_whatever_it_takes),
-        CASE(test_who_is_in_takes_more), CASE(test_who_begins_again_comes_first),
-        CASE(test_who_leaves_the_queue), CASE(test_no_limit),
+        CASE(test_as_many_as_fit),
+        CASE(test_one_whatever_it_takes),
+        CASE(test_who_is_in_takes_more),
+        CASE(test_who_begins_again_comes_first),
+        CASE(test_who_leaves_the_queue),
+        CASE(test_what_can_be_done_without),
+        CASE(test_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
