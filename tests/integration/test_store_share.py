@@ -254,7 +254,7 @@ def test_settings_that_change_meanwhile(part, forebay):
                 line.add(["EXISTS"] + keys(first))
             assert control.cmd("CONFIG", "SET", "map", "-part") == "OK"
         assert line.clients[1].read() == 0
-        line.clients[0].read()  # what it had and what it has lost
+        assert line.clients[0].read() in range(MANY + 1)  # what it had and what it has lost
     control.close()
 
 
@@ -266,11 +266,11 @@ def test_commands_that_keep_their_rows_wait_for_one_another(part, forebay):
     n = 0
     while not isinstance(c.cmd("SET", "full:%d" % n, b"v" * (100 << 10)), Error):
         n += 1
-    wrong, end = [], time.monotonic() + 2
+    wrong = []
 
     def read(seed):
         rng, client = random.Random(seed), server.client(timeout=60)
-        while time.monotonic() < end:
+        for _ in range(30):
             ks = rng.sample(range(ROWS), 4)
             got = client.cmd("MGET", *["part:%d" % k for k in ks])
             if got != [value(k) for k in ks]:

@@ -572,7 +572,8 @@ static void test_tidy_far(void **state) {
 
 /* With huge pages: the reserve is taken and made again while blocks come and go. */
 static void test_reserve(void **state) {
-    enum { COUNT = 80 * CHUNK_BLOCKS, ROUNDS = 3 }; /* small pools have none */
+    enum { COUNT = 80 * CHUNK_BLOCKS, /* small pools have none */
+           ROUNDS = 3, YIELDS_MAX = 10 * 1000 * 1000 };
     static char *blocks[COUNT];
     struct block_pool *pool = block_pool_create(true);
     for (unsigned round = 0; round < ROUNDS; round++) {
@@ -583,7 +584,8 @@ static void test_reserve(void **state) {
         struct block_stats stats;
         block_pool_stats(pool, &stats);
         assert_true(stats.used == COUNT * BLOCK_BYTES && stats.mapped == stats.used);
-        while (block_pool_idle_bytes(pool) == 0) { /* until the reserve is made again */
+        for (unsigned n = 0; block_pool_idle_bytes(pool) == 0; n++) { /* the reserve is made again */
+            assert_in_range(n, 0, YIELDS_MAX);
             sched_yield();
         }
         for (unsigned i = 0; i < COUNT; i++) {
