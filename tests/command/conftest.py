@@ -13,6 +13,8 @@ import pytest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 
 from server import AGAINST, Server  # noqa: E402, behind the path
+from instance import Instance  # noqa: E402
+from memory import Filled  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +46,28 @@ def other(server):
     c.close()
 
 
+@pytest.fixture
+def own():
+    """A connection to a server of the test's own, without limits."""
+    with Instance() as instance:
+        yield instance.client()
+
+
+@pytest.fixture(scope="module")
+def filled():
+    kept = Filled()
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def full(filled):
+    """A server full of small keys, and a connection to it: what is long has others go for it."""
+    return filled.again()
+
+
 def pytest_configure(config):
+    config.addinivalue_line("markers", "heavy: fills a server; see README.md for where these run")
     config.addinivalue_line("markers", "redis72: what Redis 7.2 does otherwise than 7.0")
 
 

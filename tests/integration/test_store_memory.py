@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from databases import row_of_letters
 from resp import Error
 from server import until
 
@@ -22,19 +23,12 @@ RESIDENT_MAX = 1.10
 
 @pytest.fixture
 def big(db):
-    if db.kind == "mysql":
-        db.sql("CREATE TABLE big (k INT PRIMARY KEY, v LONGBLOB);"
-               "INSERT INTO big SELECT seq, REPEAT(CHAR(97 + seq %% 26), %d) FROM seq_0_to_%d"
-               % (ROW, ROWS - 1))
-    else:
-        db.sql("CREATE TABLE big (k INTEGER PRIMARY KEY, v BLOB)")
-        db.connection.executemany("INSERT INTO big VALUES (?, ?)",
-                                  ((k, value(k)) for k in range(ROWS)))
+    db.large_rows("big", ROWS, ROW)
     return db
 
 
 def value(k):
-    return bytes([97 + k % 26]) * ROW
+    return row_of_letters(k, ROW)
 
 
 def start(forebay, db, **options):

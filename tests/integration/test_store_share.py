@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from databases import row_of_letters
 from resp import Error, encode
 from server import until
 
@@ -21,19 +22,12 @@ SLOW = "STORETIMEOUT"
 
 @pytest.fixture
 def part(db):
-    if db.kind == "mysql":
-        db.sql("CREATE TABLE part (k INT PRIMARY KEY, v LONGBLOB);"
-               "INSERT INTO part SELECT seq, REPEAT(CHAR(97 + seq %% 26), %d) FROM seq_0_to_%d"
-               % (ROW, ROWS - 1))
-    else:
-        db.sql("CREATE TABLE part (k INTEGER PRIMARY KEY, v BLOB)")
-        db.connection.executemany("INSERT INTO part VALUES (?, ?)",
-                                  ((k, value(k)) for k in range(ROWS)))
+    db.large_rows("part", ROWS, ROW)
     return db
 
 
 def value(k):
-    return bytes([97 + k % 26]) * ROW
+    return row_of_letters(k, ROW)
 
 
 def keys(first, count=MANY):

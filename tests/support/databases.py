@@ -144,6 +144,11 @@ class Session:
         self.process.stdout.close()
 
 
+def row_of_letters(k, size):
+    """The value of row `k` of a table that large_rows made."""
+    return bytes([97 + k % 26]) * size
+
+
 class MySQLDatabase:
     kind = "mysql"
 
@@ -157,6 +162,12 @@ class MySQLDatabase:
 
     def lines(self, text):
         return self.server.run(text, self.name).decode("utf8").splitlines()
+
+    def large_rows(self, table, count, size):
+        """A table of `count` rows, each of a letter `size` times: row_of_letters(k, size)."""
+        self.sql("CREATE TABLE %s (k INT PRIMARY KEY, v LONGBLOB);"
+                 "INSERT INTO %s SELECT seq, REPEAT(CHAR(97 + seq %% 26), %d) FROM seq_0_to_%d"
+                 % (table, table, size, count - 1))
 
     def blob(self, raw):
         """The literal of a byte string."""
@@ -204,6 +215,11 @@ class SQLiteDatabase:
     def lines(self, text):
         return ["\t".join("NULL" if v is None else str(v) for v in row)
                 for row in self.connection.execute(text)]
+
+    def large_rows(self, table, count, size):
+        self.sql("CREATE TABLE %s (k INTEGER PRIMARY KEY, v BLOB)" % table)
+        self.connection.executemany("INSERT INTO %s VALUES (?, ?)" % table,
+                                    ((k, row_of_letters(k, size)) for k in range(count)))
 
     def blob(self, raw):
         return "x'%s'" % raw.hex()

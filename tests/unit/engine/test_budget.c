@@ -1,31 +1,20 @@
-/* The memory budget: what make_room and shrink evict and compact, and when they refuse. */
+/* The memory budget: what make_room and shrink evict and compact, and when they refuse, for what is
+ * used and what is counted as resident; test_resident.c has the kernel's count. */
 #include <pthread.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 #include <cmocka.h>
 
 #include "base/assert.h"
 #include "base/mem.h"
 #include "engine/keyspace.h"
+#include "limited.h"
 
-enum { KEYS = 8000, MB = 1024 * 1024, VALUE_MAX = 64 * 1024 };
-
-static void set_bytes(struct keyspace *ks, unsigned db, unsigned n, size_t len) {
-    static const char bytes[VALUE_MAX];
-    char name[256];
-    int name_len = snprintf(name, sizeof name, "key:%u", n);
-    struct key key = keyspace_key(ks, slice_of(name, (size_t)name_len));
-    struct partition *p = keyspace_partition(ks, key.hash);
-    lock_take(&p->lock);
-    part_set_string(p, db, &key, slice_of(bytes, len), EXPIRE_NEVER);
-    lock_release(&p->lock);
-}
+enum { KEYS = 8000 };
 
 static void set(struct keyspace *ks, unsigned db, unsigned n) {
     set_bytes(ks, db, n, 39);
@@ -130,43 +119,11 @@ static void test_make_room_drains(void **state) {
 
 /* --- resident memory --- */
 
-enum { BUDGET = 24 * MB, TIMES_MAX = 100 * 1000 };
-
-static struct keyspace *limited_shards(uint32_t shards, uint64_t budget, enum evict_policy policy) {
-    struct keyspace *ks = keyspace_create(shards, 5, NULL);
-    struct keyspace_params params = {.policy = policy,
-                                     .maxmemory_bytes = budget + (uint64_t)mem_used_bytes()};
-    keyspace_set_params(ks, &params);
-    return ks;
-}
-
-static struct keyspace *limited_to(uint64_t budget, enum evict_policy policy) {
-    return limited_shards(1, budget, policy);
-}
-
 /* Never measured: overhead_bytes is as the test says. */
 static struct keyspace *limited(enum evict_policy policy) {
     struct keyspace *ks = limited_to(BUDGET, policy);
     ks->evictors[0].measure_at_bytes = UINT64_MAX;
     return ks;
-}
-
-static double resident_share(const struct keyspace *ks) {
-    int64_t counted;
-    uint64_t used = (uint64_t)mem_used_and_counted(&counted);
-    uint64_t known = used - (uint64_t)counted + block_pool_used_bytes(ks->blocks);
-    return (double)(known + ks->overhead_bytes) / (double)ks->maxmemory_bytes;
-}
-
-static double used_share(const struct keyspace *ks) {
-    return (double)mem_used_bytes() / (double)ks->maxmemory_bytes;
-}
-
-static void fill(struct keyspace *ks, unsigned from, unsigned count, size_t bytes) {
-    for (unsigned n = from; n < from + count; n++) {
-        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
-        set_bytes(ks, 0, n, bytes);
-    }
 }
 
 /* Resident memory beyond what is known comes out of the keys, but only as much of them: what is
@@ -311,244 +268,7 @@ static void test_refused_for_resident_memory(void **state) {
     mem_thread_unregister();
 }
 
-/* --- what lies in the allocator: of this process, as the kernel has it --- */
-
-enum { LARGE_BUDGET = 64 * MB, BATCH = 4, BATCHES_A_MEASUREMENT = 64 };
-
-static double kernels_share(const struct keyspace *ks) {
-    return (double)mem_resident_bytes() / (double)ks->maxmemory_bytes;
-}
-
-static struct keyspace *full_of_small(void) {
-    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
-    for (unsigned n = 0; n < LARGE_BUDGET / 100; n += 1000) {
-        fill(ks, n, 1000, 100);
-        keyspace_measure(ks);
-    }
-    return ks;
-}
-
-/* ... but not for what was resident when it was last measured, and is used or given back since. */
-static void test_not_refused_for_what_was_resident(void **state) {
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    static const enum evict_policy refusing[] = {EVICT_NONE, EVICT_VOLATILE_TTL};
-    mem_thread_register();
-    for (unsigned i = 0; i < ARRAY_COUNT(refusing); i++) {
-        struct keyspace *ks = limited_to(LARGE_BUDGET, refusing[i]);
-        ks->evictors[0].measure_at_bytes = UINT64_MAX;
-        fill(ks, 0, LARGE_BUDGET / 200, 100);
-        ks->overhead_bytes = ks->maxmemory_bytes / 2;
-        assert_true(resident_share(ks) > 1.1);
-        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
-        ks->overhead_bytes = ks->maxmemory_bytes / 2;
-        assert_false(keyspace_make_room(ks, NULL, 0, 1, 1)); /* not again and again */
-        assert_true(keyspace_make_room(ks, NULL, 0, 2, 1));
-        keyspace_destroy(ks);
-    }
-    mem_thread_unregister();
-}
-
-/* Gives back what it made dirty, again and again; the number is odd while it does. */
-struct purger {
-    atomic_uint number;
-    atomic_bool stops;
-    unsigned purged;
-};
-
-static void *purge_again(void *arg) {
-    enum { PIECES = 64, PIECE_BYTES = 2 * MB };
-    struct purger *purger = arg;
-    mem_thread_register();
-    while (!atomic_load(&purger->stops)) {
-        void *pieces[PIECES];
-        for (unsigned i = 0; i < PIECES; i++) {
-            pieces[i] = memset(mem_alloc(PIECE_BYTES), 1, PIECE_BYTES);
-        }
-        for (unsigned i = 0; i < PIECES; i++) {
-            mem_free(pieces[i]);
-        }
-        atomic_fetch_add(&purger->number, 1);
-        purger->purged += mem_purge();
-        atomic_fetch_add(&purger->number, 1);
-    }
-    mem_thread_unregister();
-    return NULL;
-}
-
-/* All of it while one and the same purge went on in the other thread: it began before the first
- * call of mem_purge, and had not ended at the last one. */
-static bool is_purging_during(struct purger *purger, struct keyspace *ks, bool *let_through) {
-    unsigned number = atomic_load(&purger->number);
-    if (number % 2 == 0 || mem_purge()) {
-        return false;
-    }
-    ks->overhead_bytes = ks->maxmemory_bytes / 2;
-    ks->evictors[0].looked_ms = 1;
-    *let_through = true;
-    for (unsigned i = 0; i < 3; i++) { /* of one millisecond */
-        *let_through &= keyspace_make_room(ks, NULL, 0, 2, 1);
-    }
-    return !mem_purge() && atomic_load(&purger->number) == number;
-}
-
-/* ... nor for what another thread is giving back just now. */
-static void test_not_refused_while_another_purges(void **state) {
-    enum { SEEN = 3, TRIES_MAX = 100 * 1000 * 1000 };
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    mem_thread_register();
-    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_NONE);
-    ks->evictors[0].measure_at_bytes = UINT64_MAX;
-    fill(ks, 0, LARGE_BUDGET / 160, 100);
-    struct purger purger = {0};
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, purge_again, &purger), 0);
-    unsigned seen = 0, through = 0;
-    for (unsigned i = 0; seen < SEEN && i < TRIES_MAX; i++) {
-        bool let_through = false;
-        if (is_purging_during(&purger, ks, &let_through)) {
-            seen++;
-            through += let_through;
-        } else {
-            sched_yield();
-        }
-    }
-    atomic_store(&purger.stops, true);
-    pthread_join(thread, NULL);
-    assert_int_equal(seen, SEEN);
-    assert_int_equal(through, SEEN);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
-static size_t page_bytes(uint64_t bytes) {
-    return bytes / MEM_PAGE_BYTES * MEM_PAGE_BYTES;
-}
-
-enum { BALLAST_MAX = LARGE_BUDGET };
-
-/* Resident memory that is nobody's, beside what the process has. */
-static void ballast(char *space, size_t *have, size_t want) {
-    assert_true(want <= BALLAST_MAX);
-    for (size_t at = *have; at < want; at += MEM_PAGE_BYTES) {
-        space[at] = 1;
-    }
-    if (want < *have) {
-        mem_map_release(space + want, *have - want);
-    }
-    *have = want;
-}
-
-/* No hole is left that would be closed before keys go. */
-static void close_holes(struct keyspace *ks) {
-    const struct compact_from from = {.percent = 1};
-    for (uint32_t i = 0; i < ks->partitions_count; i++) {
-        struct partition *p = ks->partitions[i];
-        lock_take(&p->lock);
-        while (part_compact(p, from, KEYS)) {
-        }
-        lock_release(&p->lock);
-    }
-}
-
-/* While resident memory comes down by itself nothing goes for it, but it does for what it rises by.
- */
-static void test_sinks_and_rises(void **state) {
-    enum { SETTLES = 64, LONG = 2500 };
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    mem_thread_register();
-    char *space = mem_map(BALLAST_MAX, 2 * MB);
-    mem_map_huge(space, BALLAST_MAX, false);
-    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_LRU);
-    ks->evictors[0].measure_at_bytes = UINT64_MAX;
-    fill(ks, 0, LARGE_BUDGET / 160, 100);
-    close_holes(ks);
-    size_t have = 0, step = page_bytes(ks->maxmemory_bytes / 128);
-    size_t base = page_bytes(ks->maxmemory_bytes / 1000 * 1060 - mem_resident_bytes());
-    ballast(space, &have, base);
-    for (unsigned i = 0; i < SETTLES; i++) { /* what it was before, is forgotten */
-        keyspace_measure(ks);
-    }
-    assert_true(keyspace_is_full(ks));
-    ballast(space, &have, base - step);
-    keyspace_measure(ks);
-    assert_false(keyspace_is_full(ks)); /* a new low */
-    for (unsigned i = 0; i < 6; i++) {
-        ballast(space, &have, have + step / 2);
-        keyspace_measure(ks);
-        assert_true(i < 2 || keyspace_is_full(ks)); /* two of them only make up for the fall */
-    }
-    for (unsigned i = 0; i < LONG; i++) {
-        keyspace_measure(ks);
-    }
-    assert_true(keyspace_is_full(ks));
-    ballast(space, &have, have - step); /* above the last low, which was long ago */
-    keyspace_measure(ks);
-    assert_false(keyspace_is_full(ks));
-    mem_unmap(space, BALLAST_MAX);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
-/* Less than half of maxmemory is used, but more is about to be: what is resident beside counts. */
-static void test_what_is_expected_is_not_put_on_top(void **state) {
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    mem_thread_register();
-    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
-    uint64_t max = ks->maxmemory_bytes;
-    fill(ks, 0, LARGE_BUDGET / 17500, 8000);
-    assert_true(used_share(ks) > 0.4 && used_share(ks) < 0.5);
-    char *space = mem_map(BALLAST_MAX, 2 * MB);
-    mem_map_huge(space, BALLAST_MAX, false);
-    size_t have = 0;
-    ballast(space, &have, page_bytes(max / 100 * 90 - mem_resident_bytes()));
-    keyspace_measure(ks);
-    assert_true(keyspace_expect(ks, max / 4, false));
-    for (unsigned i = 0; i < TIMES_MAX; i++) {
-        if (keyspace_room_turn(ks, NULL, 0, 1) != KEYSPACE_ROOM_COMING) {
-            break;
-        }
-    }
-    assert_true(mem_resident_bytes() + max / 4 < max / 100 * 103);
-    keyspace_expect_no_more(ks, max / 4);
-    mem_unmap(space, BALLAST_MAX);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
-/* Large values leave dirty pages behind, faster than the main thread measures; and where they take
- * the room of small ones, hundreds of these must go for one. */
-static void test_large_values_in_the_room_of_small_ones(void **state) {
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    mem_thread_register();
-    struct keyspace *ks = full_of_small();
-    struct rng rng = {.state = 7};
-    double most = 0;
-    for (unsigned i = 0; i < 8 * LARGE_BUDGET / (BATCH * 40000); i++) {
-        if (i % BATCHES_A_MEASUREMENT == 0) {
-            keyspace_measure(ks);
-        }
-        assert_true(keyspace_make_room(ks, NULL, 0, 1, BATCH));
-        for (unsigned n = 0; n < BATCH; n++) {
-            set_bytes(ks, 0, LARGE_BUDGET + (unsigned)rng_below(&rng, LARGE_BUDGET / 20000),
-                      16000 + rng_below(&rng, VALUE_MAX - 16000));
-        }
-        most = MAX(most, kernels_share(ks));
-    }
-    assert_true(most < 1.06);
-    assert_true(used_share(ks) > 0.8);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
+/* --- what is about to come --- */
 
 /* What is about to come has the holes of what went for it closed first; while it is awaited nobody
  * is refused anything, and what is taken back costs no more. */
@@ -642,53 +362,6 @@ static void test_no_turns_for_what_nothing_can_close(void **state) {
     }
     assert_true(ks->compact_stuck);
     assert_int_equal(keyspace_room_turn(ks, NULL, 0, 1), KEYSPACE_ROOM_MADE);
-    keyspace_destroy(ks);
-    mem_thread_unregister();
-}
-
-/* A hash whose fields lie in the allocator's slabs, those of an evicted one anywhere among others.
- */
-static void set_hash(struct keyspace *ks, unsigned n, struct rng *rng) {
-    static const struct hash_limits limits = {.packed_fields_max = 1, .packed_bytes_max = 1};
-    static const char bytes[256];
-    char name[32];
-    struct hash h = {0};
-    for (uint64_t i = 0, fields = 2 + rng_below(rng, 40); i < fields; i++) {
-        int len = snprintf(name, sizeof name, "f%u", (unsigned)i);
-        hash_set(&h, slice_of(name, (size_t)len), slice_of(bytes, rng_below(rng, 200)), &limits);
-    }
-    int len = snprintf(name, sizeof name, "hash:%u", n);
-    struct key key = keyspace_key(ks, slice_of(name, (size_t)len));
-    struct partition *p = keyspace_partition(ks, key.hash);
-    lock_take(&p->lock);
-    struct entry_origin none = {0, 0};
-    part_put(p, 0, &key,
-             entry_create_hash(&p->heap, key.bytes, &h, EXPIRE_NEVER, none));
-    lock_release(&p->lock);
-}
-
-/* What is evicted leaves slack in slabs, and resident memory as it was: that alone must not make
- * more and more go. */
-static void test_slack_of_slabs(void **state) {
-    if (!mem_resident_is_telling()) {
-        skip();
-    }
-    mem_thread_register();
-    struct keyspace *ks = limited_to(LARGE_BUDGET, EVICT_ALL_RANDOM);
-    struct rng rng = {.state = 7};
-    double most = 0, least = 1;
-    unsigned filled = LARGE_BUDGET / 2000, count = 4 * LARGE_BUDGET / 2000;
-    for (unsigned n = 0; n < count; n++) {
-        if (n % BATCHES_A_MEASUREMENT == 0) {
-            keyspace_measure(ks);
-        }
-        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
-        set_hash(ks, n, &rng);
-        most = MAX(most, kernels_share(ks));
-        least = n > filled ? MIN(least, used_share(ks)) : 1;
-    }
-    assert_true(most < 1.05);
-    assert_true(least > 0.6);
     keyspace_destroy(ks);
     mem_thread_unregister();
 }
@@ -864,15 +537,9 @@ int main(void) {
         cmocka_unit_test(test_holes_that_stay),
         cmocka_unit_test(test_others_partitions_are_taken),
         cmocka_unit_test(test_refused_for_resident_memory),
-        cmocka_unit_test(test_not_refused_for_what_was_resident),
-        cmocka_unit_test(test_not_refused_while_another_purges),
-        cmocka_unit_test(test_sinks_and_rises),
-        cmocka_unit_test(test_what_is_expected_is_not_put_on_top),
         cmocka_unit_test(test_room_for_what_is_expected),
         cmocka_unit_test(test_shares_of_what_is_expected),
         cmocka_unit_test(test_no_turns_for_what_nothing_can_close),
-        cmocka_unit_test(test_large_values_in_the_room_of_small_ones),
-        cmocka_unit_test(test_slack_of_slabs),
         cmocka_unit_test(test_rows_that_come_and_go),
         cmocka_unit_test(test_rows_that_might_come_refuse_nothing),
         cmocka_unit_test(test_little_beside_the_keys),
