@@ -26,7 +26,8 @@
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. Others wait for a reply
  * for UNSENT_US_MAX at most, one that is read at UNSENT_BYTES_A_US until it is sent, and for
- * UNSENT_STILL_US while nothing of it is taken (looked at each CRON_PERIOD_US): so each moves up.
+ * UNSENT_STILL_US while nothing of it is taken, by the kernel or from it (looked at each
+ * CRON_PERIOD_US): so each moves up.
  * room_now: a turn for each ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by
  * BUF_STEP_MAX at most. */
 #include "shard/session.h"
@@ -253,9 +254,23 @@ void room_let_go(struct session *s) {
     set_unsent(s, 0);
 }
 
+/* Where nothing is sent the peer may read all the same: what the kernel holds for it comes first,
+ * and much of that goes before the kernel takes more. */
+static void note_taken(struct session *s) {
+    int64_t now_us = s->shard->env.now_us;
+    if (now_us - MAX(s->unsent_moved_us, s->unsent_asked_us) < CRON_PERIOD_US) {
+        return;
+    }
+    uint64_t taken = s->unsent_total - net_queued_bytes(&s->conn);
+    s->unsent_moved_us = taken != s->unsent_taken ? now_us : s->unsent_moved_us;
+    s->unsent_taken = taken;
+    s->unsent_asked_us = now_us;
+}
+
 static void look(struct session *s) {
     int64_t now_us = s->shard->env.now_us;
     note_sent(s);
+    note_taken(s);
     if (now_us - s->unsent_moved_us >= UNSENT_STILL_US || now_us >= s->unsent_until_us) {
         s->unread_bytes = chain_own_bytes(&s->conn.out);
     }

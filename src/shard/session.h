@@ -108,7 +108,9 @@ struct session {
     size_t unsent_bytes;      /* of its output: others wait until they are sent, ... */
     size_t unread_bytes;      /* ... not for these: it did not read them */
     uint64_t unsent_total;    /* sent on the connection so far, ... */
-    int64_t unsent_moved_us;  /* ... and when that last changed */
+    int64_t unsent_moved_us;  /* ... and when that last changed, or: */
+    uint64_t unsent_taken;    /* of these, by its peer as far as the kernel knows, ... */
+    int64_t unsent_asked_us;  /* ... which was asked then */
     int64_t unsent_until_us;  /* others wait */
     _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
     struct list holding;       /* in shard->holding while held_bytes; the registry's mutex */

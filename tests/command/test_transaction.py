@@ -90,15 +90,15 @@ def test_noeviction():
 
 
 @contextlib.contextmanager
-def held_up(instance, client):
+def held_up(instance, client, tcp=False):
     """Two read a long reply so slowly that all others wait for theirs: each for a second."""
     if not is_jemalloc(client):
         pytest.skip("under sanitizers a second is too short")
-    stop, slow = threading.Event(), [instance.client() for _ in range(2)]
+    pieces, stop, slow = [], threading.Event(), [instance.client(tcp) for _ in range(2)]
 
     def trickle(sock):
         while not stop.wait(0.01) and sock.recv(8192):
-            pass
+            pieces.append(sock)
 
     threads = [threading.Thread(target=trickle, args=(other.sock,)) for other in slow]
     for other, thread in zip(slow, threads):
@@ -106,7 +106,7 @@ def held_up(instance, client):
         thread.start()
     until(lambda: calls(client, "mget") == (1, 0) and waiting(client) == 2,
           "one waits until it is read, the other one for that")
-    yield
+    yield pieces
     stop.set()
     for thread in threads:
         thread.join()
@@ -121,6 +121,15 @@ def calls(client, name):
     text = info(client, "commandstats").get("cmdstat_" + name, "calls=0,failed_calls=0")
     fields = dict(field.split("=") for field in text.split(","))
     return int(fields["calls"]), int(fields["failed_calls"])
+
+
+@pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
+def test_who_reads_steadily_is_waited_for(full, tcp):
+    """Little by little, and over TCP from what the kernel has: nothing is sent for long."""
+    instance, client = full
+    with held_up(instance, client, tcp) as pieces:
+        until(lambda: calls(client, "mget") != (1, 0) or len(pieces) > 70, "read a part")
+        assert calls(client, "mget") == (1, 0)
 
 
 def test_what_changes_while_it_waits(full):
