@@ -33,6 +33,7 @@ struct queued {
     uint32_t id, argc, keys_count;
     size_t bytes; /* of all this, which is a little more than the request's */
     struct key *keys;
+    struct dispatch_counts counts; /* of its last run, where all of them read */
     struct slice argv[]; /* then the keys, then the bytes */
 };
 
@@ -47,7 +48,7 @@ struct transaction {
     bool writes; /* one has CMD_WRITE */
     bool acts;   /* one does more than read and select a database */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
-    bool counted; /* EXEC ran it, in vain: its commands are in the statistics */
+    bool repeats; /* EXEC ran it, in vain: its hits and misses are in the statistics */
 };
 
 struct watch_key {
@@ -420,11 +421,11 @@ static void run_queue(struct cmd *c, struct transaction *t) {
             room_bytes = mem_thread_bytes();
         }
         struct cmd inner = queued_cmd(c, t->v[i]);
-        inner.repeats = t->counted;
+        inner.repeats = t->repeats;
         if (UNLIKELY(t->room_bytes != 0) && (inner.spec->flags & CMD_READ)) {
             inner.room_bytes = room_left(c, t, begin_bytes);
         }
-        dispatch_call_queued(&inner, !t->acts);
+        dispatch_call_queued(&inner, t->acts ? NULL : &t->v[i]->counts);
         c->dropped_bytes += inner.dropped_bytes;
         c->outcome = inner.outcome;
     }
@@ -441,17 +442,42 @@ static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     dispatch_limit_exec(c);
     run_queue(c, t);
-    t->counted |= c->outcome == CMD_DONE;
+    t->repeats |= c->outcome == CMD_DONE;
     if (UNLIKELY(c->outcome != CMD_DONE || dispatch_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        dispatch_count(&inner, &t->v[i]->counts);
+    }
     return true;
 }
 
+static void note_written(const struct cmd *c, struct lockset *written) {
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        lockset_add(written, cmd_partition(c, i));
+    }
+    if (c->keys_count == 0) {
+        lockset_add_all(written, c->env->ks);
+    }
+}
+
+static bool is_written(const struct cmd *c, const struct lockset *written) {
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        if (lockset_has(written, cmd_partition(c, i))) {
+            return true;
+        }
+    }
+    return c->keys_count == 0 && !lockset_is_empty(written);
+}
+
 /* What the queued reads would answer now. Those behind a write may answer anything then: it is what
- * there is to go by. */
-static size_t count_reads(struct cmd *c, struct transaction *t) {
+ * there is to go by. `certain`: of those alone that no write before them is near to. */
+static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain) {
+    struct lockset written;
+    lockset_clear(&written);
+    *certain = 0;
     struct chain *out = c->w->out;
     struct chain_mark mark = chain_mark(out);
     size_t limit_bytes = out->limit_bytes, begin_bytes = chain_own_bytes(out);
@@ -459,8 +485,15 @@ static size_t count_reads(struct cmd *c, struct transaction *t) {
     chain_limit(out, MAX(begin_bytes, (size_t)1));
     for (uint32_t i = 0; i < t->count; i++) {
         struct cmd inner = queued_cmd(c, t->v[i]);
+        size_t before = chain_own_bytes(out) + out->dropped_bytes;
         if ((inner.spec->flags & CMD_READ) || selects(inner.spec)) {
             dispatch_count_queued(&inner);
+        }
+        if (!is_written(&inner, &written)) {
+            *certain += chain_own_bytes(out) + out->dropped_bytes - before;
+        }
+        if (inner.spec->flags & CMD_WRITE) {
+            note_written(&inner, &written);
         }
     }
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
@@ -479,7 +512,8 @@ static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
         return true;
     }
     t->room_bytes = 0;
-    if (dispatch_has_room_for_replies(c, count_reads(c, t))) {
+    size_t certain, bytes = count_reads(c, t, &certain);
+    if (dispatch_has_room_for_replies(c, bytes, certain)) {
         return true;
     }
     t->room_bytes = c->room_bytes;
