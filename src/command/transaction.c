@@ -23,6 +23,7 @@
 enum {
     WATCHES_MAX = 1 << 20,
     QUEUED_MAX = 1 << 24,
+    WRITTEN_BITS = 15,       /* 4 KB */
     FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
 };
 
@@ -454,29 +455,41 @@ static bool run_reads(struct cmd *c, struct transaction *t) {
     return true;
 }
 
-static void note_written(const struct cmd *c, struct lockset *written) {
-    for (uint32_t i = 0; i < c->keys_count; i++) {
-        lockset_add(written, cmd_partition(c, i));
-    }
-    if (c->keys_count == 0) {
-        lockset_add_all(written, c->env->ks);
-    }
+/* Keys that queued commands write, and a few that they do not: a bit for many hashes. */
+struct written {
+    bool any, all;
+    uint64_t bits[1 << (WRITTEN_BITS - 6)];
+};
+
+static uint64_t *written_word(struct written *w, const struct key *key, uint64_t *bit) {
+    uint64_t at = key->hash >> (64 - WRITTEN_BITS);
+    *bit = 1ULL << (at & 63);
+    return &w->bits[at >> 6];
 }
 
-static bool is_written(const struct cmd *c, const struct lockset *written) {
+static void note_written(struct written *w, const struct cmd *c) {
+    uint64_t bit;
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        if (lockset_has(written, cmd_partition(c, i))) {
+        *written_word(w, &c->keys[i], &bit) |= bit;
+    }
+    w->any = true;
+    w->all |= c->keys_count == 0;
+}
+
+static bool may_be_written(struct written *w, const struct cmd *c) {
+    uint64_t bit;
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        if (*written_word(w, &c->keys[i], &bit) & bit) {
             return true;
         }
     }
-    return c->keys_count == 0 && !lockset_is_empty(written);
+    return w->all || (w->any && c->keys_count == 0);
 }
 
 /* What the queued reads would answer now. Those behind a write may answer anything then: it is what
- * there is to go by. `certain`: of those alone that no write before them is near to. */
+ * there is to go by. `certain`: of those alone whose keys no command before them writes. */
 static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain) {
-    struct lockset written;
-    lockset_clear(&written);
+    struct written written = {0};
     *certain = 0;
     struct chain *out = c->w->out;
     struct chain_mark mark = chain_mark(out);
@@ -489,11 +502,11 @@ static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain)
         if ((inner.spec->flags & CMD_READ) || selects(inner.spec)) {
             dispatch_count_queued(&inner);
         }
-        if (!is_written(&inner, &written)) {
+        if (!may_be_written(&written, &inner)) {
             *certain += chain_own_bytes(out) + out->dropped_bytes - before;
         }
         if (inner.spec->flags & CMD_WRITE) {
-            note_written(&inner, &written);
+            note_written(&written, &inner);
         }
     }
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
