@@ -461,25 +461,23 @@ struct written {
     uint64_t bits[1 << (WRITTEN_BITS - 6)];
 };
 
-static uint64_t *written_word(struct written *w, const struct key *key, uint64_t *bit) {
-    uint64_t at = key->hash >> (64 - WRITTEN_BITS);
-    *bit = 1ULL << (at & 63);
-    return &w->bits[at >> 6];
+static uint32_t written_at(const struct key *key) {
+    return (uint32_t)(key->hash >> (64 - WRITTEN_BITS));
 }
 
 static void note_written(struct written *w, const struct cmd *c) {
-    uint64_t bit;
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        *written_word(w, &c->keys[i], &bit) |= bit;
+        uint32_t at = written_at(&c->keys[i]);
+        w->bits[at / 64] |= 1ULL << at % 64;
     }
     w->any = true;
     w->all |= c->keys_count == 0;
 }
 
-static bool may_be_written(struct written *w, const struct cmd *c) {
-    uint64_t bit;
+static bool may_be_written(const struct written *w, const struct cmd *c) {
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        if (*written_word(w, &c->keys[i], &bit) & bit) {
+        uint32_t at = written_at(&c->keys[i]);
+        if (w->bits[at / 64] >> at % 64 & 1) {
             return true;
         }
     }
