@@ -35,6 +35,7 @@ bool cmd_has_room(struct cmd *c, size_t bytes) {
         return true;
     }
     c->room_bytes = MAX(mem_good_size(bytes), bytes); /* 0 beyond all sizes */
+    c->room_replies = 0;
     c->outcome = CMD_ROOM;
     return false;
 }

@@ -108,6 +108,7 @@ struct cmd {
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
     size_t dropped_bytes;       /* of a reply that its client can't have: it is to be closed */
     size_t room_bytes;          /* that room was made for, beyond what batches have; CMD_ROOM */
+    size_t room_replies;        /* of these, what its client is going to hold; CMD_ROOM */
     const char *row_error;      /* a load failed: replaces the reply */
     uint32_t row_hits;          /* mapped keys this run found in the table */
 };

@@ -321,6 +321,7 @@ enum dispatch_verdict dispatch_check(struct cmd *c) {
         }
         c->room_bytes =
             mem_good_size(growth_now(c)); /* eviction has not kept up: it waits for it */
+        c->room_replies = 0;
         c->outcome = CMD_ROOM;
         return DISPATCH_REPLIED;
     }
@@ -344,19 +345,28 @@ static void reply_row_error(struct cmd *c, struct chain_mark mark, uint32_t erro
     resp_error(c->w, slice_str(c->row_error));
 }
 
-/* After a run that is complete. */
-static void account(struct cmd *c, uint32_t errors) {
+/* `error_prefix`: of the error that it answered, or NULL. */
+static inline void add_run(struct cmd *c, uint32_t row_hits, const char *error_prefix) {
     struct stats *stats = c->env->stats;
     struct command_stats *own = &stats->per_command[c->id];
-    if (UNLIKELY(c->row_hits != 0)) {
-        stat_add(&stats->row_hits, c->row_hits);
+    if (UNLIKELY(row_hits != 0)) {
+        stat_add(&stats->row_hits, row_hits);
     }
     stat_add(&own->calls, 1);
     stat_add(&stats->commands, 1);
-    if (UNLIKELY(c->w->errors != errors)) {
+    if (UNLIKELY(error_prefix != NULL)) {
         stat_add(&own->failed, 1);
-        stats_count_error(stats, c->w->error_prefix);
+        stats_count_error(stats, error_prefix);
     }
+}
+
+/* After a run that is complete. */
+static inline void account(struct cmd *c, uint32_t errors) {
+    add_run(c, c->row_hits, UNLIKELY(c->w->errors != errors) ? c->w->error_prefix : NULL);
+}
+
+void dispatch_count(struct cmd *c, const struct dispatch_counts *counts) {
+    add_run(c, counts->row_hits, counts->failed ? counts->error_prefix : NULL);
 }
 
 /* --- memory that one command takes --- */
@@ -411,7 +421,7 @@ static void reply_too_large(struct cmd *c, const struct reply *r) {
     size_t most = reply_bytes_max(c);
     bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if (only_reads(c) && !r->mark.dropped_bytes && fits) {
-        c->room_bytes = MIN(with_slack(bytes), most);
+        c->room_bytes = c->room_replies = MIN(with_slack(bytes), most);
         c->outcome = CMD_ROOM;
     } else {
         c->dropped_bytes = bytes;
@@ -512,19 +522,18 @@ static struct slice queued_refusal(const struct cmd *c) {
     return c->env->settings->maps ? row_refusal(c, client_db(c->client)) : SLICE("");
 }
 
-void dispatch_call_queued(struct cmd *c, bool reads) {
+void dispatch_call_queued(struct cmd *c, struct dispatch_counts *counts) {
     chain_drop_at_limit(c->w->out); /* before the mark: it can't be gone back to */
     struct chain_mark mark = chain_mark(c->w->out);
     uint32_t errors = c->w->errors;
-    bool counts = !c->repeats;
     c->row_error = NULL;
     struct slice refusal = queued_refusal(c);
     if (refusal.len) {
         resp_error(c->w, refusal);
     } else {
-        run_queued(c, reads);
+        run_queued(c, counts);
     }
-    if (reads && c->outcome == CMD_MISS) {
+    if (counts && c->outcome == CMD_MISS) {
         return;
     }
     if (c->outcome == CMD_MISS && !c->row_error) {
@@ -536,10 +545,14 @@ void dispatch_call_queued(struct cmd *c, bool reads) {
     if (UNLIKELY(c->row_error != NULL)) {
         reply_row_error(c, mark, errors);
     }
-    if (LIKELY(counts)) {
+    if (counts) {
+        counts->row_hits = c->row_hits;
+        counts->failed = c->w->errors != errors;
+        memcpy(counts->error_prefix, c->w->error_prefix, sizeof counts->error_prefix);
+    } else {
         account(c, errors);
     }
-    c->w->errors = errors; /* counted: EXEC itself did not fail */
+    c->w->errors = errors; /* EXEC itself did not fail */
 }
 
 void dispatch_limit_exec(struct cmd *c) {
@@ -568,15 +581,27 @@ void dispatch_count_queued(struct cmd *c) {
     c->w->errors = errors;
 }
 
-bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes) {
+/* From here on all is counted and not kept, in a chunk that may be written over. */
+static void drop_output(struct chain *out) {
+    chain_limit(out, MAX(chain_own_bytes(out), (size_t)1));
+    chain_add_chunk(out, CHUNK_BYTES);
+    chain_drop_at_limit(out);
+}
+
+bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes, size_t certain) {
     size_t most = reply_bytes_max(c), growth = transaction_growth(c->client);
     size_t room = MIN(with_slack(bytes), most) + growth;
+    if (most && certain > most) {
+        drop_output(c->w->out);
+        return true;
+    }
     /* What never fits is not made room for: EXEC runs all the same, and does what it can. */
     if (bytes <= c->env->settings->read_bytes_max || bytes > most ||
         !keyspace_can_hold(c->env->ks, room)) {
         return true;
     }
     c->room_bytes = room;
+    c->room_replies = room - growth;
     c->outcome = CMD_ROOM;
     return false;
 }

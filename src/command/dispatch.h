@@ -45,9 +45,17 @@ enum dispatch_verdict dispatch_check(struct cmd *c);
 /* Runs it on locked partitions. The outcome is in c->outcome; unless CMD_DONE, nothing was written.
  * env->misses starts empty and holds what this run missed. */
 void dispatch_call(struct cmd *c);
-/* The same for a command inside EXEC, on the locks of c->held: it always completes. `reads`: so do
- * all of its transaction, whose reply is limited as a whole; then CMD_MISS is an outcome too. */
-void dispatch_call_queued(struct cmd *c, bool reads);
+/* What a run is to add to the statistics. */
+struct dispatch_counts {
+    uint32_t row_hits;
+    bool failed;
+    char error_prefix[RESP_ERROR_PREFIX_CHARS];
+};
+/* The same for a command inside EXEC, on the locks of c->held: it always completes. With `counts`
+ * all of its transaction only read: the reply is limited as a whole, CMD_MISS is an outcome too,
+ * and it is counted, by dispatch_count, once that reply stays. */
+void dispatch_call_queued(struct cmd *c, struct dispatch_counts *counts);
+void dispatch_count(struct cmd *c, const struct dispatch_counts *counts);
 /* EXEC of commands that read: what they answer together is as long as one read's reply may be.
  * Before anything is written. */
 void dispatch_limit_exec(struct cmd *c);
@@ -56,9 +64,10 @@ bool dispatch_is_beyond(const struct cmd *c);
 /* Runs a queued command that reads for the length of its reply alone, of which the chain's limit
  * lets in no more than it must. It is not counted. */
 void dispatch_count_queued(struct cmd *c);
-/* EXEC of commands that also write is about to answer `bytes`, counted before. False: CMD_ROOM, for
- * these and what its commands add. */
-bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes) MUST_USE;
+/* EXEC of commands that also write is about to answer `bytes`, counted before, `certain` of them
+ * whatever it writes. False: CMD_ROOM, for these and what its commands add. Where it is certainly
+ * more than its client may have none of it is kept. */
+bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes, size_t certain) MUST_USE;
 /* True when the arguments are as many as the row wants. */
 static inline bool dispatch_arity_fits(const struct command *spec, uint32_t argc) {
     return spec->arity > 0 ? argc == (uint32_t)spec->arity : argc >= (uint32_t)-spec->arity;

@@ -23,6 +23,7 @@
 enum {
     WATCHES_MAX = 1 << 20,
     QUEUED_MAX = 1 << 24,
+    WRITTEN_BITS = 15,       /* 4 KB */
     FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
 };
 
@@ -33,6 +34,7 @@ struct queued {
     uint32_t id, argc, keys_count;
     size_t bytes; /* of all this, which is a little more than the request's */
     struct key *keys;
+    struct dispatch_counts counts; /* of its last run, where all of them read */
     struct slice argv[]; /* then the keys, then the bytes */
 };
 
@@ -47,7 +49,7 @@ struct transaction {
     bool writes; /* one has CMD_WRITE */
     bool acts;   /* one does more than read and select a database */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
-    bool counted; /* EXEC ran it, in vain: its commands are in the statistics */
+    bool repeats; /* EXEC ran it, in vain: its hits and misses are in the statistics */
 };
 
 struct watch_key {
@@ -421,11 +423,11 @@ static void run_queue(struct cmd *c, struct transaction *t) {
             room_bytes = mem_thread_bytes();
         }
         struct cmd inner = queued_cmd(c, t->v[i]);
-        inner.repeats = t->counted;
+        inner.repeats = t->repeats;
         if (UNLIKELY(t->room_bytes != 0) && (inner.spec->flags & CMD_READ)) {
             inner.room_bytes = room_left(c, t, begin_bytes);
         }
-        dispatch_call_queued(&inner, !t->acts);
+        dispatch_call_queued(&inner, t->acts ? NULL : &t->v[i]->counts);
         c->dropped_bytes += inner.dropped_bytes;
         c->outcome = inner.outcome;
     }
@@ -442,17 +444,52 @@ static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     dispatch_limit_exec(c);
     run_queue(c, t);
-    t->counted |= c->outcome == CMD_DONE;
+    t->repeats |= c->outcome == CMD_DONE;
     if (UNLIKELY(c->outcome != CMD_DONE || dispatch_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }
+    for (uint32_t i = 0; i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        dispatch_count(&inner, &t->v[i]->counts);
+    }
     return true;
 }
 
+/* Keys that queued commands write, and a few that they do not: a bit for many hashes. */
+struct written {
+    bool any, all;
+    uint64_t bits[1 << (WRITTEN_BITS - 6)];
+};
+
+static uint32_t written_at(const struct key *key) {
+    return (uint32_t)(key->hash >> (64 - WRITTEN_BITS));
+}
+
+static void note_written(struct written *w, const struct cmd *c) {
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        uint32_t at = written_at(&c->keys[i]);
+        w->bits[at / 64] |= 1ULL << at % 64;
+    }
+    w->any = true;
+    w->all |= c->keys_count == 0;
+}
+
+static bool may_be_written(const struct written *w, const struct cmd *c) {
+    for (uint32_t i = 0; i < c->keys_count; i++) {
+        uint32_t at = written_at(&c->keys[i]);
+        if (w->bits[at / 64] >> at % 64 & 1) {
+            return true;
+        }
+    }
+    return w->all || (w->any && c->keys_count == 0);
+}
+
 /* What the queued reads would answer now. Those behind a write may answer anything then: it is what
- * there is to go by. */
-static size_t count_reads(struct cmd *c, struct transaction *t) {
+ * there is to go by. `certain`: of those alone whose keys no command before them writes. */
+static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain) {
+    struct written written = {0};
+    *certain = 0;
     struct chain *out = c->w->out;
     struct chain_mark mark = chain_mark(out);
     size_t limit_bytes = out->limit_bytes, begin_bytes = chain_own_bytes(out);
@@ -460,8 +497,15 @@ static size_t count_reads(struct cmd *c, struct transaction *t) {
     chain_limit(out, MAX(begin_bytes, (size_t)1));
     for (uint32_t i = 0; i < t->count; i++) {
         struct cmd inner = queued_cmd(c, t->v[i]);
+        size_t before = chain_own_bytes(out) + out->dropped_bytes;
         if ((inner.spec->flags & CMD_READ) || selects(inner.spec)) {
             dispatch_count_queued(&inner);
+        }
+        if (!may_be_written(&written, &inner)) {
+            *certain += chain_own_bytes(out) + out->dropped_bytes - before;
+        }
+        if (inner.spec->flags & CMD_WRITE) {
+            note_written(&written, &inner);
         }
     }
     size_t bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
@@ -480,7 +524,8 @@ static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
         return true;
     }
     t->room_bytes = 0;
-    if (dispatch_has_room_for_replies(c, count_reads(c, t))) {
+    size_t certain, bytes = count_reads(c, t, &certain);
+    if (dispatch_has_room_for_replies(c, bytes, certain)) {
         return true;
     }
     t->room_bytes = c->room_bytes;

@@ -13,8 +13,10 @@
 #include "net/net_backend.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -152,6 +154,11 @@ void net_receive_into(struct net *net, struct conn *conn, char *at, size_t len) 
             net->ops->receive_into(net, conn);
         }
     }
+}
+
+size_t net_queued_bytes(const struct conn *conn) {
+    int bytes = 0;
+    return ioctl(conn->fd, SIOCOUTQ, &bytes) == 0 && bytes > 0 ? (size_t)bytes : 0;
 }
 
 void net_close(struct net *net, struct conn *conn) {

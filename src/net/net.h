@@ -104,6 +104,9 @@ void net_add(struct net *net, struct conn *conn, int fd);
 void net_send(struct net *net, struct conn *conn);
 /* Starts all queued sends now. net_wait does it by itself. */
 void net_flush(struct net *net);
+/* Bytes that were sent and that the peer's side did not take yet: the kernel holds megabytes for a
+ * TCP connection. A system call. 0 where it can't be known. */
+size_t net_queued_bytes(const struct conn *conn);
 /* Back-pressure: no DATA for `conn` until net_resume_read. Data the kernel already delivered to the
  * backend may still come. */
 void net_pause_read(struct net *net, struct conn *conn);

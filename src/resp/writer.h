@@ -6,13 +6,15 @@
 #include "base/slice.h"
 #include "ds/chain.h"
 
+enum { RESP_ERROR_PREFIX_CHARS = 24 };
+
 struct resp_writer {
     struct chain *out;
     uint8_t proto; /* 2 or 3 */
     /* Replies of error type written so far; the caller compares before and after a command. */
     uint32_t errors;
     /* The first word of the last error, for errorstat_*; cut. */
-    char error_prefix[24];
+    char error_prefix[RESP_ERROR_PREFIX_CHARS];
 };
 
 /* Already encoded bytes: resp_raw(w, SLICE("+OK\r\n")). */

@@ -226,6 +226,7 @@ static void finish(struct session *s, struct request *r) {
         park_command_done(s);
     }
     s->room_asks = 0;
+    s->room_repeats = false;
     uint32_t flags = client_flags(&s->client);
     if (UNLIKELY(flags & (CLIENT_RESUMED | CLIENT_CLOSE))) {
         client_unset(&s->client, CLIENT_RESUMED);
@@ -254,8 +255,10 @@ static void run(struct shard *sh, struct session *s, struct cmd *c) {
             break;
         }
         sh->env.misses_count = 0;
+        c->repeats = s->room_repeats;
         if (dispatch_check(c) == DISPATCH_RUN) {
             call_locked(sh, c);
+            s->room_repeats |= c->outcome == CMD_ROOM && (c->spec->flags & CMD_READ);
         }
         if (UNLIKELY(s->room_taken != 0)) {
             room_taken(s);
@@ -263,7 +266,7 @@ static void run(struct shard *sh, struct session *s, struct cmd *c) {
         if (LIKELY(c->outcome != CMD_ROOM)) {
             break;
         }
-        room_ask(s, c->room_bytes);
+        room_ask(s, c->room_bytes, c->room_replies);
         c->outcome = CMD_DONE;
     }
     sh->env.over_limit = over_limit;
@@ -431,7 +434,8 @@ static void settle(struct shard *sh, struct session *s) {
     } else if (s->in.len > INPUT_PAUSE_BYTES && s->state < SESSION_ENDING) {
         net_pause_read(sh->net, &s->conn);
     }
-    if (UNLIKELY(session_held_bytes(s) || received_cap(s) + s->client.kept_bytes >= HELD_BYTES_MIN ||
+    size_t own = received_cap(s) + s->client.kept_bytes;
+    if (UNLIKELY(session_held_bytes(s) || own >= HELD_BYTES_MIN ||
                  s->conn.out.len_bytes > HELD_OUTPUT_BYTES_MIN ||
                  client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);

@@ -26,7 +26,8 @@
  * Limits: ROOM_TURNS_MAX turns a command once it is let in, each as bounded as what makes room
  * before a batch; ROOM_ASKS_MAX times that it may turn out to need more. Others wait for a reply
  * for UNSENT_US_MAX at most, one that is read at UNSENT_BYTES_A_US until it is sent, and for
- * UNSENT_STILL_US while nothing of it is taken (looked at each CRON_PERIOD_US): so each moves up.
+ * UNSENT_STILL_US while nothing of it is taken, by the kernel or from it (looked at each
+ * CRON_PERIOD_US): so each moves up.
  * room_now: a turn for each ROOM_NOW_BYTES, ROOM_NOW_TURNS_MAX: buffers and arrays grow by
  * BUF_STEP_MAX at most. */
 #include "shard/session.h"
@@ -80,14 +81,17 @@ static void leave_queue(struct shard_group *g, struct session *s) {
 static bool comes_alone(const struct shard *sh, const struct session *s) {
     const struct shard_group *g = sh->group;
     uint64_t limit = sh->env.settings->clients_bytes_max;
-    uint64_t coming = keyspace_expected(sh->env.ks) + atomic_load(&g->room_uncounted);
-    uint64_t bytes = atomic_load(&g->clients_bytes) + coming + s->room_bytes;
-    return limit && bytes > limit && !client_has(&s->client, CLIENT_NO_EVICT);
+    uint64_t others = atomic_load(&g->clients_bytes) + atomic_load(&g->room_uncounted);
+    return limit && s->room_replies && others + s->room_replies > limit &&
+           !client_has(&s->client, CLIENT_NO_EVICT);
 }
 
 /* Under the mutex. `sh` is the shard that asks, not always the session's. */
 static bool comes_in(struct shard *sh, struct session *s) {
     s->room_expected = keyspace_expect(sh->env.ks, s->room_bytes, comes_alone(sh, s));
+    if (s->room_expected) {
+        atomic_fetch_add(&sh->group->room_uncounted, s->room_replies);
+    }
     return s->room_expected;
 }
 
@@ -143,14 +147,17 @@ void room_forget(struct session *s) {
     pthread_mutex_unlock(&g->room_mutex);
     if (s->room_expected) {
         keyspace_expect_no_more(s->shard->env.ks, s->room_bytes);
+        atomic_fetch_sub(&g->room_uncounted, s->room_replies);
     }
     s->room_expected = s->room_waits = false;
     s->room_bytes = 0;
 }
 
-void room_ask(struct session *s, size_t bytes) {
+void room_ask(struct session *s, size_t bytes, size_t replies) {
     room_forget(s);
+    room_counted(s); /* what it took for its last run is not there, or counts at the batch's end */
     s->room_bytes = bytes;
+    s->room_replies = replies;
     s->room_turns = 0;
     s->room_asks++;
 }
@@ -170,11 +177,10 @@ bool room_take(struct session *s, struct cmd *c) {
     sh->env.over_limit = room == KEYSPACE_ROOM_NONE;
     /* Random replies differ from time to time: at last they may be what they are. */
     c->room_bytes = s->room_asks < ROOM_ASKS_MAX ? s->room_bytes : CMD_ROOM_ANY;
-    c->repeats = c->spec->flags & CMD_READ;
     if (s->room_expected) {
-        atomic_fetch_add(&sh->group->room_uncounted, s->room_bytes);
         keyspace_comes(ks, s->room_bytes);
         s->room_taken = s->room_bytes;
+        s->room_uncounted += s->room_replies;
     }
     s->room_expected = s->room_waits = false;
     s->room_bytes = 0;
@@ -184,7 +190,6 @@ bool room_take(struct session *s, struct cmd *c) {
 void room_taken(struct session *s) {
     room_hold(s);
     keyspace_came(s->shard->env.ks, s->room_taken);
-    s->room_uncounted += s->room_taken;
     s->room_taken = 0;
 }
 
@@ -253,9 +258,23 @@ void room_let_go(struct session *s) {
     set_unsent(s, 0);
 }
 
+/* Where nothing is sent the peer may read all the same: what the kernel holds for it comes first,
+ * and much of that goes before the kernel takes more. */
+static void note_taken(struct session *s) {
+    int64_t now_us = s->shard->env.now_us;
+    if (now_us - MAX(s->unsent_moved_us, s->unsent_asked_us) < CRON_PERIOD_US) {
+        return;
+    }
+    uint64_t taken = s->unsent_total - net_queued_bytes(&s->conn);
+    s->unsent_moved_us = taken != s->unsent_taken ? now_us : s->unsent_moved_us;
+    s->unsent_taken = taken;
+    s->unsent_asked_us = now_us;
+}
+
 static void look(struct session *s) {
     int64_t now_us = s->shard->env.now_us;
     note_sent(s);
+    note_taken(s);
     if (now_us - s->unsent_moved_us >= UNSENT_STILL_US || now_us >= s->unsent_until_us) {
         s->unread_bytes = chain_own_bytes(&s->conn.out);
     }

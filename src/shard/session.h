@@ -99,18 +99,22 @@ struct session {
     int64_t output_stuck_us;  /* since when output is above the soft limit or stuck; 0 = not */
     size_t output_stuck_len;
     uint64_t out_written;     /* conn.out.len_bytes before its share of this batch */
-    size_t room_bytes;        /* that its command asked for, expected of the keyspace */
+    size_t room_bytes;        /* that its command asked for, expected of the keyspace, ... */
+    size_t room_replies;      /* ... and of these, what it is going to hold as a client */
     struct list room_node;    /* in group->room_queue; it and room_expected under its mutex */
     bool room_expected;       /* it has been let in */
     bool room_waits;          /* it has not */
     uint32_t room_turns, room_asks; /* that it took so far */
+    bool room_repeats;        /* its command reads, and ran in vain: it has counted what it found */
     size_t room_taken;        /* by its command, which runs */
-    size_t room_uncounted;    /* by its commands, since its buffers were counted */
+    size_t room_uncounted;    /* by its replies, since its buffers were counted */
     struct list unsent_node;  /* in shard->unsent */
     size_t unsent_bytes;      /* of its output: others wait until they are sent, ... */
     size_t unread_bytes;      /* ... not for these: it did not read them */
     uint64_t unsent_total;    /* sent on the connection so far, ... */
-    int64_t unsent_moved_us;  /* ... and when that last changed */
+    int64_t unsent_moved_us;  /* ... and when that last changed, or: */
+    uint64_t unsent_taken;    /* of these, by its peer as far as the kernel knows, ... */
+    int64_t unsent_asked_us;  /* ... which was asked then */
     int64_t unsent_until_us;  /* others wait */
     _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
     struct list holding;       /* in one of shard->holding while held_bytes; the registry's mutex */
@@ -224,7 +228,7 @@ struct shard_group {
     pthread_mutex_t room_mutex;       /* guards: */
     struct list room_queue;           /* of sessions of all shards, in the order they came */
     _Atomic uint32_t room_waiting;    /* sessions there */
-    _Atomic uint64_t room_uncounted;  /* taken, and not counted as clients' yet */
+    _Atomic uint64_t room_uncounted;  /* of replies let in, and not counted as clients' yet */
     pthread_mutex_t share_mutex;      /* guards: */
     struct list share_queue;          /* of sessions of all shards, in the order they came */
     uint64_t share_bytes;             /* of rows, by those that are in */
@@ -307,8 +311,8 @@ void bulk_again(struct session *s);
 void bulk_drop(struct session *s);
 
 /* --- room.c --- */
-/* The command that `s` executes needs so many bytes at once. */
-void room_ask(struct session *s, size_t bytes);
+/* The command that `s` executes needs so many bytes at once, `replies` of them for its output. */
+void room_ask(struct session *s, size_t bytes, size_t replies);
 /* A round of making room: true when the command may run; c->room_bytes is set, and env.over_limit
  * as it is for this command. */
 bool room_take(struct session *s, struct cmd *c);

@@ -83,6 +83,7 @@ class Filled:
             return self.instance, client
         client = self.instance.client()
         client.cmd("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        assert client.cmd("CONFIG", "SET", "maxmemory-clients", "0") == "OK"
         others = client.cmd("KEYS", "[^k]*")
         if others:
             client.cmd("DEL", *others)

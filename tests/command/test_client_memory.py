@@ -92,6 +92,28 @@ def test_many_that_hold_little():
             other.close()
 
 
+def test_many_at_once():
+    """More than one call closes, of two sizes: those that hold little stay while others hold more."""
+    with Instance(maxmemory=48 << 20, maxmemory_clients="24mb", shards=3) as instance:
+        client = instance.client()
+        assert client.cmd("CONFIG", "SET", "loglevel", "warning") == "OK"  # nobody reads the log
+        few, many = ([instance.client() for _ in range(count)] for count in (9, 600))
+        for others, size in ((many, 5000), (few, 50000)):
+            for other in others:
+                assert other.cmd("CLIENT", "SETNAME", "n" * size) == "OK"
+        assert client.cmd("CONFIG", "SET", "maxmemory-clients", str(600 * 5200)) == "OK"
+        until(lambda: held(client) <= 600 * 5200, "some of the few are closed")
+        for other in many:
+            assert other.cmd("PING") == "PONG"
+        closed = int(info(client, "stats")["evicted_clients"])
+        assert 0 < closed <= len(few)
+        assert client.cmd("CONFIG", "SET", "maxmemory-clients", "1mb") == "OK"
+        until(lambda: held(client) <= 1 << 20, "nearly all")
+        assert held(client) > (1 << 20) - 60000
+        left = len(client.cmd("CLIENT", "LIST").splitlines()) - 1
+        assert int(info(client, "stats")["evicted_clients"]) == len(few) + len(many) - left
+
+
 @pytest.mark.parametrize("command", [("WATCH",), ("CLIENT", "SETNAME")])
 def test_what_is_kept_for_a_client_is_its_own(command):
     with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru",
