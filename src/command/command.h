@@ -33,6 +33,7 @@ enum command_flag {
     CMD_ALLOW_BUSY = 1 << 18,   /* allow_busy, for COMMAND INFO */
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
     CMD_TAKES = 1 << 20,        /* a value that lies apart is taken over: cmd_take_blob */
+    CMD_SELECTS = 1 << 21,      /* SELECT: changes the database of those behind it */
 };
 
 /* ACL categories, as ACL CAT names them. */

@@ -18,6 +18,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "command/errors.h"
+#include "command/reply.h"
 #include "command/rows.h"
 #include "command/transaction.h"
 
@@ -25,10 +26,8 @@ enum {
     KEYS_ON_STACK = 64,      /* arguments a keys_fn gets room for without allocating */
     ECHO_BYTES_MAX = 128,    /* of name and of arguments in "unknown command" */
     ARGUMENT_BYTES = 32,     /* of memory that an argument takes beside its own, about */
-    REPLY_SLACK_PART = 8,    /* what it may be longer by when it is made again */
     EXEC_ROOM_TURNS_MAX = 64,
     EXEC_ROOMS_MAX = 8,      /* for one command: random replies differ */
-    SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT,
 };
 
 void dispatch_find(struct cmd *c) {
@@ -101,7 +100,7 @@ uint32_t dispatch_keys(struct cmd *c, struct key *keys, uint32_t cap) {
 /* The command is over: CLIENT REPLY OFF and SKIP take effect. `mark` is where its reply began. */
 static void finish(struct cmd *c, struct chain_mark mark) {
     uint32_t flags = client_flags(c->client);
-    if (LIKELY(!(flags & SILENT_FLAGS))) {
+    if (LIKELY(!(flags & REPLY_SILENT_FLAGS))) {
         return;
     }
     if (flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
@@ -369,81 +368,7 @@ void dispatch_count(struct cmd *c, const struct dispatch_counts *counts) {
     add_run(c, counts->row_hits, counts->failed ? counts->error_prefix : NULL);
 }
 
-/* --- memory that one command takes --- */
-
-/* A reply as it is being made. What is read is kept once there is room for it; beyond what clients
- * may hold at all nothing is. */
-struct reply {
-    struct chain_mark mark; /* where it begins */
-    size_t own_bytes;       /* of the output, before it */
-    uint32_t errors;
-    size_t end_bytes; /* of the output, where a transaction's client is closed; 0 = none */
-    bool is_part;     /* of a transaction's, whose limit it is under */
-};
-
-/* The most that any reply to the client may add; 0 = any number. */
-static inline size_t reply_bytes_max(const struct cmd *c) {
-    const struct settings *settings = c->env->settings;
-    return UNLIKELY(client_has(c->client, CLIENT_NO_EVICT)) ? settings->exempt_reply_bytes_max
-                                                            : settings->reply_bytes_max;
-}
-
-/* Bytes that one may add that only reads, with the room that was made for it; 0 = any number. */
-static inline size_t read_allowance(const struct cmd *c) {
-    size_t bytes = c->env->settings->read_bytes_max;
-    if (LIKELY(c->room_bytes == 0) || bytes == 0) {
-        return bytes;
-    }
-    return MIN(MAX(c->room_bytes, bytes), reply_bytes_max(c));
-}
-
-static inline struct reply reply_begin(const struct cmd *c) {
-    struct chain *out = c->w->out;
-    size_t own = chain_own_bytes(out);
-    size_t more = c->spec->flags & CMD_READ ? read_allowance(c) : reply_bytes_max(c);
-    chain_limit(out, more ? own + more : 0);
-    return (struct reply){chain_mark(out), own, c->w->errors, 0, false};
-}
-
-static size_t with_slack(size_t bytes) {
-    return bytes + bytes / REPLY_SLACK_PART + CHAIN_LIMIT_MIN;
-}
-
-static bool only_reads(const struct cmd *c) {
-    return (c->spec->flags & CMD_READ) ||
-           (c->spec->fn == transaction_exec && transaction_reads(c->client));
-}
-
-/* The reply did not fit: it is made again when there is room for it, or its client goes. */
-static void reply_too_large(struct cmd *c, const struct reply *r) {
-    const struct chain *out = c->w->out;
-    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
-    size_t most = reply_bytes_max(c);
-    bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
-    if (only_reads(c) && !r->mark.dropped_bytes && fits) {
-        c->room_bytes = c->room_replies = MIN(with_slack(bytes), most);
-        c->outcome = CMD_ROOM;
-    } else {
-        c->dropped_bytes = bytes;
-        client_set(c->client, CLIENT_CLOSE);
-    }
-}
-
-/* After the function has run. */
-static inline void reply_end(struct cmd *c, const struct reply *r) {
-    struct chain *out = c->w->out;
-    if (UNLIKELY(c->row_error != NULL)) {
-        c->outcome = CMD_DONE;
-    } else if (UNLIKELY(out->dropped_bytes != 0) && c->outcome == CMD_DONE && !r->is_part &&
-               !client_has(c->client, SILENT_FLAGS)) {
-        reply_too_large(c, r);
-    }
-    out->limit_bytes = 0;
-    if (UNLIKELY(c->outcome != CMD_DONE || c->dropped_bytes)) {
-        chain_rewind(out, r->mark);
-        c->w->errors = r->errors;
-    }
-}
+/* --- running --- */
 
 void dispatch_call(struct cmd *c) {
     c->outcome = CMD_DONE;
@@ -555,18 +480,6 @@ void dispatch_call_queued(struct cmd *c, struct dispatch_counts *counts) {
     c->w->errors = errors; /* EXEC itself did not fail */
 }
 
-void dispatch_limit_exec(struct cmd *c) {
-    struct chain *out = c->w->out;
-    size_t more = read_allowance(c);
-    if (more) {
-        chain_limit(out, chain_own_bytes(out) + more);
-    }
-}
-
-bool dispatch_is_beyond(const struct cmd *c) {
-    return c->w->out->dropped_bytes && !client_has(c->client, SILENT_FLAGS);
-}
-
 void dispatch_count_queued(struct cmd *c) {
     uint32_t errors = c->w->errors;
     c->row_error = NULL;
@@ -579,31 +492,6 @@ void dispatch_count_queued(struct cmd *c) {
         c->spec->fn(c);
     } while (c->outcome == CMD_AGAIN);
     c->w->errors = errors;
-}
-
-/* From here on all is counted and not kept, in a chunk that may be written over. */
-static void drop_output(struct chain *out) {
-    chain_limit(out, MAX(chain_own_bytes(out), (size_t)1));
-    chain_add_chunk(out, CHUNK_BYTES);
-    chain_drop_at_limit(out);
-}
-
-bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes, size_t certain) {
-    size_t most = reply_bytes_max(c), growth = transaction_growth(c->client);
-    size_t room = MIN(with_slack(bytes), most) + growth;
-    if (most && certain > most) {
-        drop_output(c->w->out);
-        return true;
-    }
-    /* What never fits is not made room for: EXEC runs all the same, and does what it can. */
-    if (bytes <= c->env->settings->read_bytes_max || bytes > most ||
-        !keyspace_can_hold(c->env->ks, room)) {
-        return true;
-    }
-    c->room_bytes = room;
-    c->room_replies = room - growth;
-    c->outcome = CMD_ROOM;
-    return false;
 }
 
 void dispatch_locks(struct cmd *c, struct lockset *out) {

@@ -56,18 +56,9 @@ struct dispatch_counts {
  * and it is counted, by dispatch_count, once that reply stays. */
 void dispatch_call_queued(struct cmd *c, struct dispatch_counts *counts);
 void dispatch_count(struct cmd *c, const struct dispatch_counts *counts);
-/* EXEC of commands that read: what they answer together is as long as one read's reply may be.
- * Before anything is written. */
-void dispatch_limit_exec(struct cmd *c);
-/* Then: it is longer, and to be made again once there is room for it, or its client goes. */
-bool dispatch_is_beyond(const struct cmd *c);
 /* Runs a queued command that reads for the length of its reply alone, of which the chain's limit
  * lets in no more than it must. It is not counted. */
 void dispatch_count_queued(struct cmd *c);
-/* EXEC of commands that also write is about to answer `bytes`, counted before, `certain` of them
- * whatever it writes. False: CMD_ROOM, for these and what its commands add. Where it is certainly
- * more than its client may have none of it is kept. */
-bool dispatch_has_room_for_replies(struct cmd *c, size_t bytes, size_t certain) MUST_USE;
 /* True when the arguments are as many as the row wants. */
 static inline bool dispatch_arity_fits(const struct command *spec, uint32_t argc) {
     return spec->arity > 0 ? argc == (uint32_t)spec->arity : argc >= (uint32_t)-spec->arity;

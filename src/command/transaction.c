@@ -19,6 +19,7 @@
 #include "base/num.h"
 #include "command/dispatch.h"
 #include "command/errors.h"
+#include "command/reply.h"
 
 enum {
     WATCHES_MAX = 1 << 20,
@@ -261,13 +262,9 @@ static struct queued *copy_command(struct cmd *c, size_t *bytes) {
     return q;
 }
 
-static bool selects(const struct command *spec) {
-    return strcmp(spec->name, "select") == 0;
-}
-
 static void select_ahead(struct transaction *t, const struct cmd *c) {
     int64_t db;
-    if (selects(c->spec) && num_parse_i64(c->argv[1], &db) && db >= 0 &&
+    if ((c->spec->flags & CMD_SELECTS) && num_parse_i64(c->argv[1], &db) && db >= 0 &&
         db < c->env->settings->databases) {
         t->db = (uint8_t)db;
     }
@@ -280,8 +277,11 @@ static size_t read_bytes(const struct cmd *c) {
     if (!(spec->flags & CMD_READ)) {
         return 0;
     }
-    size_t one = spec->acl & ACL_HASH ? FIELD_BYTES : ENTRY_INLINE_BYTES_MAX;
-    return spec->flags & CMD_FAST ? (c->argc - 1) * one : READ_BYTES_ANY;
+    if (!(spec->flags & CMD_FAST)) {
+        return READ_BYTES_ANY;
+    }
+    return spec->acl & ACL_HASH ? (c->argc - 1 - c->keys_count) * (size_t)FIELD_BYTES
+                                : (c->argc - 1) * (size_t)ENTRY_INLINE_BYTES_MAX;
 }
 
 void transaction_queue(struct cmd *c) {
@@ -311,7 +311,7 @@ void transaction_queue(struct cmd *c) {
     t->growth_bytes += c->spec->flags & CMD_GROWS ? dispatch_growth(c) : 0;
     t->read_bytes += read_bytes(c);
     t->writes |= (c->spec->flags & CMD_WRITE) != 0;
-    t->acts |= !(c->spec->flags & CMD_READ) && !selects(c->spec);
+    t->acts |= !(c->spec->flags & (CMD_READ | CMD_SELECTS));
     /* What walks would lock further partitions while EXEC holds some: against the order. */
     t->all |= (c->spec->flags & (CMD_ALL_KEYS | CMD_WALKS)) != 0;
     select_ahead(t, c);
@@ -442,10 +442,10 @@ static void set_db(struct client *client, unsigned db) {
  * False: it is to be. */
 static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
-    dispatch_limit_exec(c);
+    reply_limit_reads(c);
     run_queue(c, t);
     t->repeats |= c->outcome == CMD_DONE;
-    if (UNLIKELY(c->outcome != CMD_DONE || dispatch_is_beyond(c))) {
+    if (UNLIKELY(c->outcome != CMD_DONE || reply_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }
@@ -498,7 +498,7 @@ static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain)
     for (uint32_t i = 0; i < t->count; i++) {
         struct cmd inner = queued_cmd(c, t->v[i]);
         size_t before = chain_own_bytes(out) + out->dropped_bytes;
-        if ((inner.spec->flags & CMD_READ) || selects(inner.spec)) {
+        if (inner.spec->flags & (CMD_READ | CMD_SELECTS)) {
             dispatch_count_queued(&inner);
         }
         if (!may_be_written(&written, &inner)) {
@@ -525,7 +525,7 @@ static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
     }
     t->room_bytes = 0;
     size_t certain, bytes = count_reads(c, t, &certain);
-    if (dispatch_has_room_for_replies(c, bytes, certain)) {
+    if (reply_has_room(c, bytes, certain, t->growth_bytes)) {
         return true;
     }
     t->room_bytes = c->room_bytes;
