@@ -16,9 +16,9 @@ MAPS = ["big big:{k} table=big as=string:v", "bighash bighash:{k} table=big as=h
         "qty qty:{id} table=items as=string:qty"]
 BUSY = "STOREBUSY the rows that commands wait for take too much memory"
 CLIENTS, SECONDS = 32, 3
-# Of maxmemory; it was 1.14 to 1.46 when loads were counted and not held. What is beyond 1.05 here is
-# a machine whose shards do not get to run while rows are read.
-RESIDENT_MAX = 1.10
+# Of maxmemory, but for one sample in a hundred; it was 1.14 to 1.46 when loads were counted and not
+# held. What is beyond 1.05 here is a machine whose shards do not get to run while rows are read.
+RESIDENT_MAX, RESIDENT_SAMPLE_MAX = 1.10, 1.25
 
 
 @pytest.fixture
@@ -43,28 +43,39 @@ def is_jemalloc(server):
 
 
 class Peak(threading.Thread):
-    """The most resident memory while it lasts, sampled; then .stop()."""
+    """Resident memory while it lasts, sampled; then .stop() and .within()."""
 
     def __init__(self, server):
         super().__init__()
-        self.server, self.most, self.ends = server, 0, threading.Event()
+        self.server, self.samples, self.ends = server, [], threading.Event()
         self.start()
 
     def run(self):
         with open("/proc/%d/statm" % self.server.process.pid, encoding="ascii") as f:
             while not self.ends.is_set():
                 f.seek(0)
-                self.most = max(self.most, int(f.read().split()[1]) * 4096)
+                self.samples.append(int(f.read().split()[1]) * 4096)
                 time.sleep(0.002)
 
     def stop(self):
         self.ends.set()
         self.join()
-        return self.most
+        self.samples.sort()
+        return self
+
+    def of(self, share):
+        return self.samples[min(int(len(self.samples) * share), len(self.samples) - 1)]
+
+    def within(self, limit):
+        return self.of(0.99) <= RESIDENT_MAX * limit and self.of(1) <= RESIDENT_SAMPLE_MAX * limit
+
+    def __repr__(self):
+        return "resident MB, 50%%, 99%%, most: %.1f %.1f %.1f" % tuple(
+            self.of(share) / MB for share in (0.5, 0.99, 1))
 
 
 def read_by_many(server, clients, once):
-    """Each calls once(rng, its client), which returns what was wrong, for SECONDS. Returns the most
+    """Each calls once(rng, its client), which returns what was wrong, for SECONDS. Returns the
     resident memory meanwhile, and all that was wrong."""
     wrong = []
 
@@ -96,10 +107,10 @@ def test_many_clients_of_large_rows(big, forebay, form):
             c.cmd("HGET", "bighash:%d" % k, "v")
         return None if got == value(k) else (k, got[:100])
 
-    most, wrong = read_by_many(server, CLIENTS, read)
+    peak, wrong = read_by_many(server, CLIENTS, read)
     assert wrong == []
     if is_jemalloc(server):
-        assert most <= RESIDENT_MAX * LIMIT, most / LIMIT
+        assert peak.within(LIMIT), peak
     assert server.count("store_loads_bytes_max") == LIMIT // 16
     until(lambda: server.count("store_loads_bytes") == 0, "nothing is on its way")
     assert server.count("store_kept_bytes") == 0
@@ -144,10 +155,10 @@ def test_many_clients_of_commands_with_many_rows(many, forebay, command, shards,
         is_right = got == (len(ks) if command == "EXISTS" else [many_value(k) for k in ks])
         return None if is_right else (ks, str(got)[:100])
 
-    most, wrong = read_by_many(server, MANY_CLIENTS, read)
+    peak, wrong = read_by_many(server, MANY_CLIENTS, read)
     assert wrong == []
     if is_jemalloc(server):
-        assert most <= RESIDENT_MAX * limit, most / limit
+        assert peak.within(limit), peak
     until(lambda: server.count("store_loads_bytes") == 0, "nothing is on its way")
 
 
@@ -224,7 +235,7 @@ def test_rows_that_do_not_fit_in_one_command(big, forebay):
     until(lambda: server.count("store_workers_busy") == 0, "the rest has come")
     assert server.count("store_loads") - loads <= 100
     if is_jemalloc(server):
-        assert peak.stop() <= RESIDENT_MAX * LIMIT
+        assert peak.stop().within(LIMIT), peak
     peak.stop()
     assert c.pipeline([["GET", "big:1"], ["GET", "qty:1"]]) == [value(1), b"7"]
     assert server.info("errorstats")["errorstat_STOREBUSY"] == "count=2"
@@ -293,7 +304,7 @@ def test_kept_rows_are_bounded(big, forebay):
     assert c.cmd("MGET", *["big:%d" % k for k in range(1, 4)]) == [value(k) for k in range(1, 4)]
     got = c.cmd("MGET", *["big:%d" % k for k in range(4, 60)])
     assert isinstance(got, Error) and got == BUSY
-    most = peak.stop()
+    most = peak.stop().of(1)
     if is_jemalloc(server):
         assert most <= 1.4 * LIMIT, most / LIMIT  # it was 1.9 and more
     assert c.cmd("GET", "big:0") == value(0)
