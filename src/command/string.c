@@ -20,8 +20,8 @@
 static void reply_bytes(struct cmd *c, const struct entry *e, struct slice part) {
     struct blob *blob = part.len >= ENTRY_INLINE_BYTES_MAX ? entry_blob(e) : NULL;
     if (UNLIKELY(blob != NULL)) {
-        blob_ref(blob);
-        resp_bulk_pinned(c->w, part, blob_unref, blob);
+        blob_pin(blob, client_has(c->client, CLIENT_NO_EVICT));
+        resp_bulk_pinned(c->w, part, blob_memory_bytes(blob), blob_unpin, blob);
     } else {
         resp_bulk(c->w, part);
     }

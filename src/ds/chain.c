@@ -6,6 +6,7 @@ static void chunk_drop(struct chain *c, struct chunk *chunk) {
     struct chunk_pool *pool = c->pool;
     if (chunk->release) {
         c->pinned_bytes -= chunk->len;
+        c->kept_bytes -= chunk->keeps_bytes;
         c->pinned_count--;
         chunk->release(chunk->arg);
         mem_free(chunk);
@@ -104,7 +105,8 @@ void chain_append(struct chain *c, const void *ptr, size_t len) {
     }
 }
 
-void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg) {
+void chain_append_pinned(struct chain *c, struct slice s, size_t keeps_bytes,
+                         void (*release)(void *arg), void *arg) {
     ASSERT(release);
     if (s.len == 0 || is_at_limit(c)) { /* nothing would ever be sent of it */
         c->dropped_bytes += s.len ? PINNED_BYTES : 0;
@@ -112,12 +114,31 @@ void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *
         return;
     }
     struct chunk *chunk = mem_alloc(sizeof *chunk);
-    *chunk = (struct chunk){
-        .data = (char *)s.ptr, .len = s.len, .cap = s.len, .release = release, .arg = arg};
+    *chunk = (struct chunk){.data = (char *)s.ptr,
+                            .len = s.len,
+                            .cap = s.len,
+                            .release = release,
+                            .arg = arg,
+                            .keeps_bytes = keeps_bytes};
     link_tail(c, chunk);
     c->len_bytes += s.len;
     c->pinned_bytes += s.len;
+    c->kept_bytes += keeps_bytes;
     c->pinned_count++;
+}
+
+size_t chain_sum_pins(const struct chain *c, size_t (*bytes_of)(const void *arg)) {
+    size_t sum = 0, looked_bytes = 0;
+    uint32_t looks = 0;
+    const struct chunk *chunk = c->pinned_count ? c->head : NULL;
+    for (; chunk && looks < CHAIN_LOOKS_MAX; chunk = chunk->next, looks++) {
+        if (chunk->release) {
+            sum += bytes_of(chunk->arg);
+            looked_bytes += chunk->keeps_bytes;
+        }
+    }
+    double part = chunk && looked_bytes ? (double)c->kept_bytes / (double)looked_bytes : 1;
+    return (size_t)((double)sum * part);
 }
 
 void chain_rewind(struct chain *c, struct chain_mark mark) {
@@ -195,7 +216,8 @@ void chain_move(struct chain *to, struct chain *from) {
     to->tail = from->tail;
     to->len_bytes += from->len_bytes;
     to->pinned_bytes += from->pinned_bytes;
+    to->kept_bytes += from->kept_bytes;
     to->pinned_count += from->pinned_count;
     from->head = from->tail = NULL;
-    from->len_bytes = from->pinned_bytes = from->pinned_count = 0;
+    from->len_bytes = from->pinned_bytes = from->kept_bytes = from->pinned_count = 0;
 }

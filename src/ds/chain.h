@@ -9,7 +9,8 @@
  *
  * 1. Bytes never move once written: what is being sent stays valid while more is appended.
  * 2. len_bytes is what was written and not consumed. pinned_bytes is the length of the pinned
- *    chunks, whole until their last byte is consumed.
+ *    chunks, kept_bytes the memory that stays for them: both whole until a chunk's last byte is
+ *    consumed. That memory may be others' as well, and stay for several chunks.
  * 3. Under a limit what would go beyond is counted and not kept: memory is bounded, and it is known
  *    how much would have been needed. Such a chain is good for chain_rewind or chain_clear only. */
 #include <stdbool.h>
@@ -32,6 +33,7 @@ struct chunk {
     size_t len, cap;            /* bytes written, and room for them; equal when pinned */
     void (*release)(void *arg); /* set: `data` is pinned */
     void *arg;
+    size_t keeps_bytes; /* that the pin does */
     char room[];
 };
 
@@ -44,7 +46,7 @@ struct chunk_pool {
 struct chain {
     struct chunk *head, *tail;
     size_t head_sent; /* bytes of the head already consumed */
-    size_t len_bytes, pinned_bytes;
+    size_t len_bytes, pinned_bytes, kept_bytes;
     size_t pinned_count;
     size_t limit_bytes;   /* of chain_own_bytes, about; 0 = none; see chain_limit */
     struct chunk *keep;   /* the tail when the limit was set: not written over */
@@ -117,9 +119,14 @@ static inline void chain_commit(struct chain *c, size_t len) {
 }
 /* Copies any number of bytes. */
 void chain_append(struct chain *c, const void *ptr, size_t len);
-/* Sends `s` from where it lies; release(arg) is called once it is consumed or dropped, at once when
- * `s` is empty. */
-void chain_append_pinned(struct chain *c, struct slice s, void (*release)(void *arg), void *arg);
+/* Sends `s` from where it lies, in memory of `keeps_bytes` that stays until release(arg) is called:
+ * once it is consumed or dropped, at once when `s` is empty. */
+void chain_append_pinned(struct chain *c, struct slice s, size_t keeps_bytes,
+                         void (*release)(void *arg), void *arg);
+/* The sum of `bytes_of` over the pins' args; beyond CHAIN_LOOKS_MAX chunks in proportion to what
+ * they keep. */
+enum { CHAIN_LOOKS_MAX = 1024 };
+size_t chain_sum_pins(const struct chain *c, size_t (*bytes_of)(const void *arg));
 
 /* Remembers the end and cuts back to it: takes back what was appended since. Nothing may be
  * consumed in between: the chunk of the mark goes with its last byte. Behind the limit there is no

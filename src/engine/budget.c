@@ -22,7 +22,10 @@
  *    allows: a shard measures itself each time it allocated 1/ALLOCATED_SHARE of maxmemory, and
  *    while something large is expected, and has them given back while they are few: PURGE_BYTES_MAX
  *    at most, REFUSED_PURGE_MAX before a command is refused for them. More is the main thread's.
- * 6. What an eviction has put in the drain is freed before the next one: it counts until then. */
+ * 6. What an eviction has put in the drain is freed before the next one: it counts until then.
+ * 7. A value that replies are sent from is an orphan when it goes (blob.h): memory that stays until
+ *    they are sent, or their clients are closed for what they hold. Each time room is made what
+ *    has become of that counts as gone, or all keys would go at once and nothing come of it. */
 #include <stdatomic.h>
 
 #include "base/mem.h"
@@ -547,6 +550,11 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
     return FREED_NOTHING;
 }
 
+/* What was made orphans while room is made, by whomever. */
+static uint64_t orphaned(const struct evictor *v) {
+    return above(blob_orphans_bytes(), v->orphans_bytes);
+}
+
 /* Frees up to `limit` entries while memory is above its limit; returns how many. It is barren when
  * it ended because no partition has anything, not even one that has been looked at in vain: there
  * may be more of them than `limit`. */
@@ -556,7 +564,7 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
     int64_t since = 0;
     for (uint32_t i = 0; i < rounds && cost < limit && fruitless < ks->partitions_count; i++) {
         if (i % LOOK_EVERY == 0 || since - mem_thread_bytes() > LOOK_BYTES) {
-            if (excess(ks) == 0) {
+            if (excess(ks) <= orphaned(&ks->evictors[shard])) {
                 break;
             }
             since = mem_thread_bytes();
@@ -628,6 +636,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     }
     struct evictor *v = &ks->evictors[shard];
     v->freed = v->barren = false;
+    v->orphans_bytes = blob_orphans_bytes();
     uint64_t grown = take_grown(v, max) + load(&ks->expected_bytes) / EXPECTED_TURNS;
     measure_when_due(ks, v, max);
     v->freed = compact(ks, shard, commands, grown);
@@ -637,7 +646,7 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
     uint64_t allowed = load(&ks->allowed_bytes), slack = max / SLACK_DIVISOR;
     uint32_t freed = shrink(ks, shard, now_ms, evict_limit(commands, grown));
     uint32_t step = freed;
-    while (step && freed < EVICT_MAX && wanted_above(ks, max) >= allowed + slack) {
+    while (step && freed < EVICT_MAX && wanted_above(ks, max) >= allowed + slack + orphaned(v)) {
         step = shrink(ks, shard, now_ms, EVICT_STEP);
         freed += step;
     }
@@ -685,6 +694,7 @@ enum keyspace_room keyspace_room_turn(struct keyspace *ks, const struct lockset 
 
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     bool moved = compact(ks, shard, limit, 0);
+    ks->evictors[shard].orphans_bytes = blob_orphans_bytes();
     return shrink(ks, shard, now_ms, limit) > 0 || moved;
 }
 

@@ -20,57 +20,6 @@ enum {
     HASH_ROOM_KEPT = 64,   /* what is more is given back when half of it is not in use */
 };
 
-/* --- blobs --- */
-
-struct blob *blob_create(size_t len, size_t cap) {
-    size_t bytes = mem_good_size(sizeof(struct blob) + cap);
-    struct blob *b = mem_alloc(bytes);
-    atomic_init(&b->refs, 1);
-    b->was_buf = false;
-    b->len = len;
-    b->cap = bytes - sizeof *b;
-    return b;
-}
-
-struct blob *blob_of_buf(struct buf *from, size_t len) {
-    ASSERT(from->cap >= BLOB_HEAD_BYTES + len);
-    struct blob *b;
-    if (UNLIKELY(from->cap >= BUF_PAGES_MIN && !mem_may_keep_pages())) {
-        b = blob_create(len, len);
-        memcpy(b->bytes, from->ptr + BLOB_HEAD_BYTES, len);
-        buf_free(from);
-        return b;
-    }
-    b = (struct blob *)from->ptr;
-    atomic_init(&b->refs, 1);
-    b->was_buf = true;
-    b->len = len;
-    b->cap = from->cap - sizeof *b;
-    *from = (struct buf){0};
-    return b;
-}
-
-static void free_blob(struct blob *b) {
-    if (b->was_buf) {
-        buf_free(&(struct buf){.ptr = (char *)b, .cap = sizeof *b + b->cap});
-    } else {
-        mem_free(b);
-    }
-}
-
-void blob_ref(struct blob *b) {
-    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
-}
-
-void blob_unref(void *blob) {
-    struct blob *b = blob;
-    uint32_t before = atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel);
-    ASSERT(before > 0);
-    if (before == 1) {
-        free_blob(b);
-    }
-}
-
 /* --- layout --- */
 
 static void write_bytes(char *to, struct slice s) {
@@ -214,7 +163,7 @@ size_t entry_memory_bytes(const struct entry *e, uint32_t samples) {
     size_t bytes = entry_bytes(e);
     if (entry_has_pointer(e)) {
         const struct blob *b = entry_blob(e);
-        bytes += b ? sizeof *b + b->cap : mem_size(entry_pointer(e));
+        bytes += b ? blob_memory_bytes(b) : mem_size(entry_pointer(e));
     }
     if (entry_hash_apart(e)) {
         bytes += hash_memory_bytes(entry_hash_apart(e), samples);
@@ -334,7 +283,7 @@ void entry_destroy(struct heap *heap, struct entry *e) {
         destroy_apart(entry_hash_apart(e));
     } else if (entry_has_pointer(e)) {
         ASSERT(entry_type(e) == VALUE_STRING);
-        blob_unref(entry_pointer(e));
+        blob_drop(entry_pointer(e));
     }
     free_entry(heap, e);
 }
@@ -352,7 +301,7 @@ bool entry_set_expire(struct entry *e, int64_t expire_ms) {
 static bool set_blob(struct entry *e, struct slice value) {
     struct blob *b = entry_blob(e);
     if (value.len <= ENTRY_INLINE_BYTES_MAX || value.len > b->cap || b->cap / 4 * 3 > value.len ||
-        atomic_load_explicit(&b->refs, memory_order_acquire) != 1) {
+        blob_is_pinned(b)) {
         return false;
     }
     write_bytes(b->bytes, value);
@@ -387,7 +336,7 @@ __attribute__((cold)) bool entry_set_blob(struct entry *e, struct blob *b) {
     if (!entry_has_pointer(e)) {
         return false;
     }
-    blob_unref(entry_pointer(e));
+    blob_drop(entry_pointer(e));
     write_pointer(e, b);
     return true;
 }
@@ -417,13 +366,13 @@ static size_t with_room(size_t len) {
 static struct entry *own_blob(struct heap *heap, struct entry *e, size_t len) {
     struct slice old = entry_string(e);
     struct blob *b = entry_blob(e);
-    if (b && b->cap >= len && atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
+    if (b && b->cap >= len && !blob_is_pinned(b)) {
         return e;
     }
     struct blob *fresh = blob_create(old.len, MAX(with_room(len), ENTRY_INLINE_BYTES_MAX));
     write_bytes(fresh->bytes, slice_of(old.ptr, MIN(old.len, len)));
     if (b) {
-        blob_unref(b);
+        blob_drop(b);
         write_pointer(e, fresh);
         return e;
     }
@@ -511,8 +460,7 @@ enum { ENTRY_ALIGN_BYTES = 8, BLOB_DEFRAG_BYTES_MAX = 16 * 1024 };
 
 void entry_defrag_blob(struct entry *e, struct defrag *d) {
     struct blob *b = entry_blob(e);
-    if (b && b->cap <= BLOB_DEFRAG_BYTES_MAX &&
-        atomic_load_explicit(&b->refs, memory_order_acquire) == 1) {
+    if (b && b->cap <= BLOB_DEFRAG_BYTES_MAX && !blob_is_pinned(b)) {
         write_pointer(e, defrag_move(d, b, sizeof *b + b->cap, _Alignof(struct blob)));
     }
 }

@@ -27,7 +27,7 @@
 #include <stdint.h>
 #include <string.h>
 #include "base/slice.h"
-#include "ds/buf.h"
+#include "engine/blob.h"
 #include "engine/heap.h"
 
 enum {
@@ -75,24 +75,6 @@ struct entry {
     uint8_t head;
     uint8_t rest[];
 };
-
-/* A large string value, shared between the entry and replies being sent. Its bytes are changed only
- * while `refs` is 1 and the partition's lock is held. */
-struct blob {
-    _Atomic uint32_t refs;
-    bool was_buf;    /* its memory is a buf's */
-    size_t len, cap; /* bytes */
-    char bytes[];
-};
-/* Room for `cap` bytes, `len` of them in use and not set; one reference, the caller's. */
-struct blob *blob_create(size_t len, size_t cap);
-/* Of what lies in `b`, which is empty then: the blob's own fields go to the first BLOB_HEAD_BYTES,
- * the value is the `len` bytes behind them. */
-enum { BLOB_HEAD_BYTES = sizeof(struct blob) };
-struct blob *blob_of_buf(struct buf *b, size_t len);
-void blob_ref(struct blob *b);
-/* Frees with the last reference. Any thread; fits chain_append_pinned. */
-void blob_unref(void *blob);
 
 /* --- reading --- */
 static inline enum value_type entry_type(const struct entry *e) {

@@ -36,6 +36,7 @@ struct evictor {
     bool freed;                /* something, when room was last made */
     bool barren;               /* then no partition had anything more, or none that could be had
                                 * without waiting */
+    uint64_t orphans_bytes; /* when room was last begun to be made: what came since went for it */
     uint64_t measure_at_bytes; /* of mem_thread_allocated_bytes: resident memory is measured then */
     int64_t looked_ms;         /* when it was last measured lest something is refused */
     enum evict_policy policy; /* that ranked them */

@@ -132,10 +132,10 @@ void resp_bulk(struct resp_writer *w, struct slice value) {
     write_blob(w, '$', SLICE(""), value);
 }
 
-void resp_bulk_pinned(struct resp_writer *w, struct slice value, void (*release)(void *),
-                      void *arg) {
+void resp_bulk_pinned(struct resp_writer *w, struct slice value, size_t keeps_bytes,
+                      void (*release)(void *), void *arg) {
     write_header(w, '$', value.len);
-    chain_append_pinned(w->out, value, release, arg);
+    chain_append_pinned(w->out, value, keeps_bytes, release, arg);
     write_crlf(w);
 }
 

@@ -30,8 +30,8 @@ void resp_errorf(struct resp_writer *w, const char *format, ...)
 void resp_int(struct resp_writer *w, int64_t value);
 void resp_bulk(struct resp_writer *w, struct slice value);
 /* Header and trailer are copied, the bytes pinned: see chain_append_pinned. */
-void resp_bulk_pinned(struct resp_writer *w, struct slice value, void (*release)(void *),
-                      void *arg);
+void resp_bulk_pinned(struct resp_writer *w, struct slice value, size_t keeps_bytes,
+                      void (*release)(void *), void *arg);
 void resp_bulk_int(struct resp_writer *w, int64_t value); /* "$2\r\n42\r\n" */
 void resp_null(struct resp_writer *w);                    /* $-1 | _ */
 void resp_null_array(struct resp_writer *w);              /* *-1 | _ */

@@ -67,7 +67,7 @@ void session_close(struct session *s) {
     }
     net_close(sh->net, &s->conn);
     /* Until what is under way has ended. */
-    s->leaving_bytes = chain_own_bytes(&s->conn.out) + s->bulk.buf.cap;
+    s->leaving_bytes = chain_own_bytes(&s->conn.out) + s->leaving_orphans + s->bulk.buf.cap;
     atomic_fetch_add(&sh->env.ks->leaving_bytes, s->leaving_bytes);
 }
 
@@ -79,6 +79,7 @@ void session_free(struct session *s) {
     buf_free(&s->in);
     bulk_drop(s);
     chain_clear(&s->conn.out);
+    held_recount(s); /* what it pinned is no orphan any more */
     mem_free(s);
 }
 

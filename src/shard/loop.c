@@ -180,7 +180,7 @@ static void on_sent(struct session *s) {
     } else if (s->state == SESSION_WAITS_OUTPUT && s->conn.out.len_bytes <= OUTPUT_RESUME_BYTES) {
         park_wake(s);
     }
-    if (session_held_bytes(s)) {
+    if (session_weight(s)) {
         held_recount(s);
     }
     atomic_store_explicit(&s->client.output_bytes, s->conn.out.len_bytes, memory_order_relaxed);
@@ -297,6 +297,7 @@ static void run_loop(struct shard *sh) {
         if (sh->evicting) {
             maintain_evict(sh);
         }
+        held_look(sh);
         room_look(sh);
         load_submit(sh);
         release_retired(sh);
@@ -579,10 +580,6 @@ const char *shards_backend_why(const struct shard_group *g) {
 
 double shards_ticks_per_us(const struct shard_group *g) {
     return g->ticks_per_us;
-}
-
-uint64_t shards_clients_bytes(const struct shard_group *g) {
-    return atomic_load_explicit(&g->clients_bytes, memory_order_relaxed);
 }
 
 uint64_t shards_kept_bytes(const struct shard_group *g) {

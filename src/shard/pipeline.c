@@ -435,7 +435,7 @@ static void settle(struct shard *sh, struct session *s) {
         net_pause_read(sh->net, &s->conn);
     }
     size_t own = received_cap(s) + s->client.kept_bytes;
-    if (UNLIKELY(session_held_bytes(s) || own >= HELD_BYTES_MIN ||
+    if (UNLIKELY(session_weight(s) || own >= HELD_BYTES_MIN ||
                  s->conn.out.len_bytes > HELD_OUTPUT_BYTES_MIN ||
                  client_has(&s->client, CLIENT_MULTI))) {
         session_count_held(s);

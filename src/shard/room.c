@@ -81,7 +81,7 @@ static void leave_queue(struct shard_group *g, struct session *s) {
 static bool comes_alone(const struct shard *sh, const struct session *s) {
     const struct shard_group *g = sh->group;
     uint64_t limit = sh->env.settings->clients_bytes_max;
-    uint64_t others = atomic_load(&g->clients_bytes) + atomic_load(&g->room_uncounted);
+    uint64_t others = shards_clients_bytes(g) + atomic_load(&g->room_uncounted);
     return limit && s->room_replies && others + s->room_replies > limit &&
            !client_has(&s->client, CLIENT_NO_EVICT);
 }

@@ -116,9 +116,11 @@ struct session {
     uint64_t unsent_taken;    /* of these, by its peer as far as the kernel knows, ... */
     int64_t unsent_asked_us;  /* ... which was asked then */
     int64_t unsent_until_us;  /* others wait */
-    _Atomic size_t held_bytes; /* of its buffers, as counted in group->clients_bytes */
-    struct list holding;       /* in one of shard->holding while held_bytes; the registry's mutex */
-    size_t leaving_bytes;     /* of output, once closed; in the keyspace's sum */
+    size_t held_bytes;        /* of its buffers, as counted in group->clients_bytes */
+    size_t leaving_orphans;   /* that it pins, once closed, in bytes; in the group's sum */
+    _Atomic size_t weight_bytes; /* of its buffers and of what it pins, as far as it counts */
+    struct list holding;         /* in one of shard->holding while that; the registry's mutex */
+    size_t leaving_bytes;        /* of output, once closed, and orphans; in the keyspace's sum */
 };
 
 struct request {
@@ -190,7 +192,7 @@ struct shard {
     struct hmap sessions_by_id;
     pthread_mutex_t registry;  /* guards `sessions` and the clients' texts */
     struct list sessions;
-    /* those with held_bytes, by their power of two (held.c); the registry guards them too */
+    /* those with weight_bytes, by their power of two (held.c); the registry guards them too */
     struct list holding[HELD_CLASSES];
     uint32_t sessions_count; /* not freed yet: closed ones that the kernel still holds too */
     struct list runnable, paused;
@@ -223,6 +225,7 @@ struct shard_group {
     _Atomic uint32_t connections[SHARDS_MAX]; /* counted from the decision where one goes */
     _Atomic uint32_t connections_total;
     _Atomic uint64_t clients_bytes;   /* of buffers, by the clients that hold much */
+    _Atomic uint64_t leaving_orphans; /* in bytes: of clients that are being closed */
     _Atomic bool shedding;            /* a shard was told to close who holds most */
     _Atomic uint64_t kept_bytes;      /* of rows that sessions keep to themselves */
     pthread_mutex_t room_mutex;       /* guards: */
@@ -265,8 +268,8 @@ bool session_check_output(struct session *s);
 
 /* --- held.c --- */
 /* As last counted; any thread, under the registry's mutex. */
-static inline size_t session_held_bytes(const struct session *s) {
-    return atomic_load_explicit(&s->held_bytes, memory_order_relaxed);
+static inline size_t session_weight(const struct session *s) {
+    return atomic_load_explicit(&s->weight_bytes, memory_order_relaxed);
 }
 /* Counts its buffers, and asks to hear when its output is sent while that is part of them. */
 void held_recount(struct session *s);
@@ -276,6 +279,8 @@ void session_count_held(struct session *s);
 /* MESSAGE_SHED: one of this shard's clients holds most, or did. Closes who holds most, some at a
  * time, or tells their shard, while all hold more than maxmemory-clients. */
 void held_shed(struct shard *sh);
+/* Does so where it is time: orphans come without a client's doing. Once a round. */
+void held_look(struct shard *sh);
 /* What the arguments and keys of its large request take until it has run. False: that is more than
  * clients may hold, and it is closed. */
 bool session_may_have(struct session *s, size_t bytes) MUST_USE;

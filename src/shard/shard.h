@@ -60,7 +60,7 @@ enum net_backend shards_backend(const struct shard_group *g);
 const char *shards_backend_why(const struct shard_group *g);
 /* Ticks a microsecond of clock_ticks, for command_stats. */
 double shards_ticks_per_us(const struct shard_group *g);
-/* What clients' buffers take, of those that hold much. */
+/* What clients hold, of those that hold much: buffers, and values that only their replies have. */
 uint64_t shards_clients_bytes(const struct shard_group *g);
 /* What rows take that sessions keep to themselves, until the commands that need them have run. */
 uint64_t shards_kept_bytes(const struct shard_group *g);

@@ -1,4 +1,6 @@
 """maxmemory-clients: what is held for a client counts as its own, and who holds too much is closed."""
+import socket
+
 import pytest
 
 from server import AGAINST
@@ -167,6 +169,113 @@ def test_what_is_sent_from_where_it_lies_is_not_the_clients(own):
     assert own.cmd("CONFIG", "SET", "maxmemory", str(64 << 20), "maxmemory-clients", "1mb") == "OK"
     for _ in range(3):
         assert len(own.cmd("GET", "k")) == 4 << 20
+
+
+PINNED, PINNED_BYTES = 10, 1 << 20
+
+
+def set_large(client, count=PINNED):
+    for n in range(count):
+        assert client.cmd("SET", "large:%d" % n, b"v" * PINNED_BYTES) == "OK"
+
+
+def unread(instance, count, *request):
+    """Clients that ask, and do not read what they get."""
+    clients = [instance.client() for _ in range(count)]
+    for client in clients:
+        client.send(*request)
+    for client in clients:
+        assert client.sock.recv(1, socket.MSG_PEEK)  # it has begun to be sent
+    return clients
+
+
+def ask_for_all(instance, count=1):
+    return unread(instance, count, "MGET", *["large:%d" % n for n in range(PINNED)])
+
+
+def is_about(bytes_held, values):
+    """All but those that the kernel has taken already; the allocator rounds up."""
+    return (values - 1) * PINNED_BYTES <= bytes_held <= values * PINNED_BYTES * 13 // 10
+
+
+def test_values_that_only_replies_have_are_their_clients():
+    """They were nobody's: all keys went for them, nobody was closed, and SET got -OOM."""
+    with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru", shards=2) as instance:
+        client = instance.client()
+        fill(client)
+        set_large(client)
+        lazy = ask_for_all(instance)
+        assert held(client) < PINNED_BYTES  # the cache has them as well
+        set_large(client)
+        assert is_about(held(client), PINNED)
+        for _ in range(11):
+            lazy += ask_for_all(instance)
+            set_large(client)
+        assert held(client) <= 48 << 20
+        assert int(info(client, "stats")["evicted_clients"]) >= 6
+        assert client.cmd("DBSIZE") == KEYS + PINNED
+        client.pipeline([("SET", "key:%d" % n, VALUE) for n in range(1000)])
+        for other in lazy:
+            other.close()
+        until(lambda: held(client) == 0, "nobody pins anything")
+
+
+def test_values_go_for_others_while_they_are_sent():
+    """They go as memory is needed, not all at once, until their clients hold too much of it."""
+    with Instance(maxmemory=64 << 20, maxmemory_policy="allkeys-lru", maxmemory_clients="40%") as instance:
+        client = instance.client()
+        lazy = []
+        for n in range(0, 40, PINNED):
+            for k in range(n, n + PINNED):
+                assert client.cmd("SET", "large:%d" % k, b"v" * PINNED_BYTES) == "OK"
+            lazy += unread(instance, 1, "MGET", *["large:%d" % k for k in range(n, n + PINNED)])
+        for n in range(40 * PINNED):
+            assert client.cmd("SET", "key:%d" % n, b"v" * (PINNED_BYTES // 10)) == "OK"
+        assert held(client) <= 26 << 20
+        assert 0 < int(info(client, "stats")["evicted_clients"]) <= 4
+        assert client.cmd("DBSIZE") > 100
+        del lazy
+
+
+def test_a_value_that_many_replies_have_counts_once():
+    with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru",
+                  maxmemory_clients=str(3 * PINNED * PINNED_BYTES // 2)) as instance:
+        client = instance.client()
+        set_large(client)
+        lazy = ask_for_all(instance, 12)
+        set_large(client)
+        assert is_about(held(client), PINNED)
+        assert info(client, "stats")["evicted_clients"] == "0"
+        for other in lazy[1:]:
+            other.close()
+        until(lambda: is_about(held(client), PINNED), "the others are gone, it still has them all")
+        assert [len(value) for value in lazy[0].read()] == [PINNED_BYTES] * PINNED
+        until(lambda: held(client) == 0, "sent")
+
+
+def test_a_piece_keeps_the_whole_value():
+    with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        set_large(client)
+        lazy = instance.client()
+        for n in range(PINNED):
+            lazy.send("GETRANGE", "large:%d" % n, 0, PINNED_BYTES // 10)
+        assert lazy.read() is not None  # what the kernel does not take stays
+        set_large(client)
+        assert 5 * PINNED_BYTES < held(client) <= PINNED * PINNED_BYTES * 13 // 10
+
+
+def test_what_an_exempt_client_pins_costs_others_nothing():
+    with Instance(maxmemory=96 << 20, maxmemory_policy="allkeys-lru", maxmemory_clients="4mb") as instance:
+        client, exempt, other = (instance.client() for _ in range(3))
+        assert exempt.cmd("CLIENT", "NO-EVICT", "ON") == "OK"
+        set_large(client)
+        exempt.send("MGET", *["large:%d" % n for n in range(1, PINNED)])
+        other.send("GET", "large:0")
+        assert exempt.sock.recv(1) == b"*" and other.sock.recv(1) == b"$"
+        set_large(client)
+        assert held(client) < 2 * PINNED_BYTES
+        assert info(client, "stats")["evicted_clients"] == "0"
 
 
 def test_a_transactions_queue_is_its_clients():

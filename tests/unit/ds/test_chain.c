@@ -101,7 +101,7 @@ static void test_reserve_full_chunk(void **state) {
 static void test_pinned_is_released_once_sent(void **state) {
     struct fixture *f = *state;
     put(&f->c, "<");
-    chain_append_pinned(&f->c, SLICE("pinned"), count_release, &f->released);
+    chain_append_pinned(&f->c, SLICE("pinned"), 0, count_release, &f->released);
     put(&f->c, ">");
     assert_holds(&f->c, "<pinned>");
     chain_consume(&f->c, 6);
@@ -109,7 +109,7 @@ static void test_pinned_is_released_once_sent(void **state) {
     assert_holds(&f->c, "d>");
     chain_consume(&f->c, 1);
     assert_int_equal(f->released, 1);
-    chain_append_pinned(&f->c, SLICE("dropped"), count_release, &f->released);
+    chain_append_pinned(&f->c, SLICE("dropped"), 0, count_release, &f->released);
     chain_clear(&f->c);
     assert_int_equal(f->released, 2);
 }
@@ -117,7 +117,7 @@ static void test_pinned_is_released_once_sent(void **state) {
 /* Nothing would ever be sent of it, so nothing would ever release it. */
 static void test_empty_pinned_is_released_at_once(void **state) {
     struct fixture *f = *state;
-    chain_append_pinned(&f->c, SLICE(""), count_release, &f->released);
+    chain_append_pinned(&f->c, SLICE(""), 0, count_release, &f->released);
     assert_int_equal(f->released, 1);
     assert_null(f->c.head);
 }
@@ -128,7 +128,7 @@ static void test_rewind(void **state) {
     put(&f->c, "abc");
     struct chain_mark mark = chain_mark(&f->c);
     put(&f->c, "def");
-    chain_append_pinned(&f->c, SLICE("pinned"), count_release, &f->released);
+    chain_append_pinned(&f->c, SLICE("pinned"), 0, count_release, &f->released);
     for (int i = 0; i < 3; i++) {
         memset(chain_reserve(&f->c, CHUNK_BYTES), 'y', CHUNK_BYTES);
         chain_commit(&f->c, CHUNK_BYTES);
@@ -168,7 +168,7 @@ static void test_move(void **state) {
     chain_move(&f->c, &from); /* fits behind the tail */
     assert_ptr_equal(f->c.head, f->c.tail);
     assert_int_equal(f->pool.free_count, 1);
-    chain_append_pinned(&from, SLICE("pinned"), count_release, &f->released);
+    chain_append_pinned(&from, SLICE("pinned"), 0, count_release, &f->released);
     put(&from, "!");
     chain_move(&f->c, &from);
     assert_int_equal(f->released, 0);
@@ -239,7 +239,7 @@ static void test_limit_keeps_what_was_there(void **state) {
         chain_limit(&f->c, limit);
         for (int i = 0; i < 5; i++) {
             chain_append(&f->c, bytes, 1 + limit % sizeof bytes);
-            chain_append_pinned(&f->c, slice_of(bytes, 9000), count_release, &f->released);
+            chain_append_pinned(&f->c, slice_of(bytes, 9000), 0, count_release, &f->released);
         }
         assert_true(chain_own_bytes(&f->c) < limit + 3 * CHUNK_BYTES);
         chain_rewind(&f->c, mark);
@@ -255,7 +255,7 @@ static void test_limit_keeps_what_was_there(void **state) {
 static void test_own_bytes_behind_a_pinned_head(void **state) {
     struct fixture *f = *state;
     static char value[100000], reply[50000];
-    chain_append_pinned(&f->c, slice_of(value, sizeof value), count_release, &f->released);
+    chain_append_pinned(&f->c, slice_of(value, sizeof value), 0, count_release, &f->released);
     size_t alone = chain_own_bytes(&f->c);
     chain_append(&f->c, reply, sizeof reply);
     for (unsigned i = 0; i < 9; i++) {
@@ -267,6 +267,42 @@ static void test_own_bytes_behind_a_pinned_head(void **state) {
     assert_int_equal(chain_own_bytes(&f->c), sizeof reply - 1);
 }
 
+static size_t bytes_of(const void *arg) {
+    return *(const size_t *)arg;
+}
+
+static void forget(void *arg) {
+    (void)arg;
+}
+
+/* What pins keep is known as a sum; what of it is asked for, of the first of them. */
+static void test_what_pins_keep(void **state) {
+    struct fixture *f = *state;
+    static size_t seven = 7, three = 3;
+    struct chain from;
+    chain_init(&from, &f->pool);
+    put(&f->c, "<");
+    chain_append_pinned(&f->c, SLICE("a piece"), 1000, forget, &seven);
+    struct chain_mark mark = chain_mark(&f->c);
+    chain_append_pinned(&from, SLICE("more"), 500, forget, &three);
+    put(&from, ">");
+    chain_move(&f->c, &from);
+    assert_int_equal(from.kept_bytes, 0);
+    assert_int_equal(f->c.kept_bytes, 1500);
+    assert_int_equal(chain_sum_pins(&f->c, bytes_of), 10);
+    chain_rewind(&f->c, mark);
+    assert_int_equal(f->c.kept_bytes, 1000);
+    chain_consume(&f->c, 7);
+    assert_int_equal(f->c.kept_bytes, 1000); /* it is needed until its last byte is sent */
+    chain_consume(&f->c, 1);
+    assert_int_equal(f->c.kept_bytes, 0);
+    assert_int_equal(chain_sum_pins(&f->c, bytes_of), 0);
+    for (int i = 0; i < 4 * CHAIN_LOOKS_MAX; i++) {
+        chain_append_pinned(&f->c, SLICE("x"), 100, forget, &seven);
+    }
+    assert_int_equal(chain_sum_pins(&f->c, bytes_of), 4 * CHAIN_LOOKS_MAX * 7);
+}
+
 /* What stands between two pinned values takes no whole chunk. */
 static void test_between_pinned(void **state) {
     struct fixture *f = *state;
@@ -275,13 +311,13 @@ static void test_between_pinned(void **state) {
     int64_t before = mem_used_bytes();
     for (int i = 0; i < 100; i++) {
         put(&f->c, "$16320\r\n");
-        chain_append_pinned(&f->c, slice_of(value, sizeof value), count_release, &f->released);
+        chain_append_pinned(&f->c, slice_of(value, sizeof value), 0, count_release, &f->released);
         put(&f->c, "\r\n");
     }
     assert_true(mem_used_bytes() - before < 2 * CHUNK_BYTES + 100 * 512);
     memset(chain_reserve(&f->c, CHUNK_SMALL_BYTES), 'y', CHUNK_SMALL_BYTES);
     chain_commit(&f->c, CHUNK_SMALL_BYTES);
-    chain_append_pinned(&f->c, slice_of(value, 10), count_release, &f->released);
+    chain_append_pinned(&f->c, slice_of(value, 10), 0, count_release, &f->released);
     memset(chain_reserve(&f->c, CHUNK_BYTES), 'z', CHUNK_BYTES);
     chain_commit(&f->c, CHUNK_BYTES);
     assert_int_equal(chain_own_bytes(&f->c),
@@ -317,7 +353,7 @@ static void test_against_model(void **state) {
             chain_append(&f->c, bytes, len);
             buf_append(&model, bytes, len);
         } else if (kind == 5) {
-            chain_append_pinned(&f->c, slice_of(bytes, len), count_release, &f->released);
+            chain_append_pinned(&f->c, slice_of(bytes, len), 0, count_release, &f->released);
             buf_append(&model, bytes, len);
             pinned++;
         } else if (kind == 6) {
@@ -351,16 +387,16 @@ static void test_own_bytes(void **state) {
     chain_init(&b, &pool);
     static const char value[40000];
     chain_append(&a, "12345", 5);
-    chain_append_pinned(&a, slice_of(value, sizeof value), ignore, NULL);
+    chain_append_pinned(&a, slice_of(value, sizeof value), 0, ignore, NULL);
     chain_append(&a, "678", 3);
     assert_int_equal(a.len_bytes, 40008);
     assert_int_equal(chain_own_bytes(&a), 8 + PINNED_BYTES);
     struct chain_mark mark = chain_mark(&a);
-    chain_append_pinned(&a, slice_of(value, 100), ignore, NULL);
+    chain_append_pinned(&a, slice_of(value, 100), 0, ignore, NULL);
     assert_int_equal(chain_own_bytes(&a), 8 + 2 * PINNED_BYTES);
     chain_rewind(&a, mark);
     assert_int_equal(a.pinned_bytes, sizeof value);
-    chain_append_pinned(&b, slice_of(value, 7), ignore, NULL);
+    chain_append_pinned(&b, slice_of(value, 7), 0, ignore, NULL);
     chain_append(&b, "9", 1);
     chain_move(&a, &b);
     assert_int_equal(chain_own_bytes(&a), 9 + 2 * PINNED_BYTES);
@@ -390,6 +426,7 @@ int main(void) {
         T(test_pool_is_bounded),
         T(test_against_model),
         T(test_own_bytes_behind_a_pinned_head),
+        T(test_what_pins_keep),
         cmocka_unit_test(test_own_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,6 +117,49 @@ static void test_make_room_drains(void **state) {
     mem_thread_unregister();
 }
 
+enum { LARGE = 60000, LARGE_KEYS = BUDGET / LARGE / 2 };
+
+static struct blob *blob_of(struct keyspace *ks, unsigned n) {
+    char name[32];
+    int len = snprintf(name, sizeof name, "key:%u", n);
+    struct key key = keyspace_key(ks, slice_of(name, (size_t)len));
+    struct partition *p = keyspace_partition(ks, key.hash);
+    lock_take(&p->lock);
+    const struct entry *e = part_find(p, 0, &key, 1, 0);
+    struct blob *b = e ? entry_blob(e) : NULL;
+    lock_release(&p->lock);
+    return b;
+}
+
+/* What replies are sent from stays in memory: no more of it goes at a time than memory is above. */
+static void test_pinned_values(void **state) {
+    mem_thread_register();
+    struct keyspace *ks = limited_to(BUDGET, EVICT_ALL_LRU);
+    ks->evictors[0].measure_at_bytes = UINT64_MAX;
+    struct blob *pinned[LARGE_KEYS];
+    for (unsigned n = 0; n < LARGE_KEYS; n++) {
+        set_bytes(ks, 0, n, LARGE);
+        pinned[n] = blob_of(ks, n);
+        blob_pin(pinned[n], false);
+    }
+    struct keyspace_params params = {.policy = EVICT_ALL_LRU};
+    params.maxmemory_bytes = (uint64_t)mem_used_bytes() - 2 * (uint64_t)LARGE;
+    keyspace_set_params(ks, &params);
+    for (unsigned times = 1; times <= 10; times++) {
+        assert_true(keyspace_make_room(ks, NULL, 0, 1, 1000));
+        assert_true(keyspace_is_freeing(ks, 0));
+        assert_in_range(blob_orphans_bytes(), 1, times * 8 * blob_memory_bytes(pinned[0]));
+    }
+    for (unsigned n = 0; n < LARGE_KEYS; n++) {
+        blob_unpin(pinned[n]);
+    }
+    assert_int_equal(blob_orphans_bytes(), 0);
+    assert_true(keyspace_make_room(ks, NULL, 0, 1, 1));
+    assert_false(keyspace_is_freeing(ks, 0));
+    keyspace_destroy(ks);
+    mem_thread_unregister();
+}
+
 /* --- resident memory --- */
 
 /* Never measured: overhead_bytes is as the test says. */
@@ -531,6 +574,7 @@ int main(void) {
         cmocka_unit_test(test_make_room),
         cmocka_unit_test(test_make_room_comes_down),
         cmocka_unit_test(test_make_room_drains),
+        cmocka_unit_test(test_pinned_values),
         cmocka_unit_test(test_overhead_takes_its_own_share),
         cmocka_unit_test(test_shape_changes_under_load),
         cmocka_unit_test(test_lowered_by_much),

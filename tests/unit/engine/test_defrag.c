@@ -107,10 +107,10 @@ static void test_blob(void **state) {
     struct slice value = slice_of(bytes, sizeof bytes);
     struct entry *e = entry_create_string(NULL, SLICE("k"), value, 77, no_origin);
     struct blob *b = entry_blob(e);
-    blob_ref(b); /* as a reply does */
+    blob_pin(b, false); /* as a reply does */
     entry_defrag_blob(e, &d);
     assert_true(entry_blob(e) == b && d.looked == 0);
-    blob_unref(b);
+    blob_unpin(b);
     entry_defrag_blob(e, &d);
     assert_int_equal(d.moved, 1);
     assert_true(slice_eq(entry_string(e), value) && entry_expire_ms(e) == 77);

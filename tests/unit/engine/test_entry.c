@@ -120,7 +120,7 @@ static void test_blob_overwrite(void **state) {
     assert_true(slice_eq(entry_string(e), slice_of(other, 99000)));
     assert_false(entry_set_string(e, slice_of(other, 20000))); /* would waste */
     assert_false(entry_set_string(e, slice_of(other, 100)));
-    blob_ref(b); /* a reply pins it */
+    blob_pin(b, false); /* a reply pins it */
     assert_false(entry_set_string(e, slice_of(big, 99000)));
     e = entry_resize_string(NULL, e, 99001);
     assert_ptr_not_equal(entry_blob(e), b);
@@ -129,7 +129,7 @@ static void test_blob_overwrite(void **state) {
     assert_memory_equal(entry_string(e).ptr, other, 99000);
     entry_destroy(NULL, e);
     assert_memory_equal(b->bytes, other, 99000);
-    blob_unref(b);
+    blob_unpin(b);
     mem_free(big);
     mem_free(other);
 }
@@ -203,10 +203,10 @@ static void test_blob_of_buf(void **state) {
         assert_true(entry_memory_bytes(e, 0) < len + len / 4 + 2 * MEM_PAGE_BYTES);
         assert_true(entry_memory_bytes(e, 0) <= (size_t)(mem_thread_bytes() - before));
         struct blob *pinned = entry_blob(e);
-        blob_ref(pinned);
+        blob_pin(pinned, false);
         assert_true(entry_set_blob(e, blob_given_over(9000, 77)));
         assert_memory_equal(pinned->bytes, value, len); /* a reply still has it */
-        blob_unref(pinned);
+        blob_unpin(pinned);
         check(e, key, slice_of(other, 9000), 55, some_origin);
         assert_true(entry_set_blob(e, blob_given_over(len, i)));
         assert_true(entry_set_string(e, slice_of(value, len))); /* in its memory */
@@ -220,7 +220,7 @@ static void test_blob_of_buf(void **state) {
     struct entry *small = entry_create_string(NULL, SLICE("k"), SLICE("v"), 0, no_origin);
     struct blob *b = blob_given_over(9000, 1);
     assert_false(entry_set_blob(small, b)); /* it has no room for a pointer; `b` is ours still */
-    blob_unref(b);
+    blob_drop(b);
     entry_destroy(NULL, small);
 }
 
@@ -237,7 +237,7 @@ static void test_blob_of_buf_where_there_are_many(void **state) {
     char *value = bytes_of(BUF_PAGES_MIN, 3);
     assert_memory_equal(b->bytes, value, BUF_PAGES_MIN);
     mem_free(value);
-    blob_unref(b);
+    blob_drop(b);
     assert_int_equal(mem_thread_bytes(), before);
     for (unsigned i = 0; i < MEM_KEPT_PAGES_MAX; i++) {
         mem_resize_pages(runs[i], MEM_PAGE_BYTES, 0);

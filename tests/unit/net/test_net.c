@@ -326,7 +326,8 @@ static void close_during_a_send(void **state) {
         if (drop == 0) {
             get_stuck(env, c, &at);
         }
-        chain_append_pinned(&c->conn.out, slice_of(big, 8 * 1024 * 1024), count_release, &released);
+        chain_append_pinned(&c->conn.out, slice_of(big, 8 * 1024 * 1024), 0, count_release,
+                            &released);
         net_send(env->net, &c->conn);
         if (drop == 1) {
             net_flush(env->net);
@@ -349,7 +350,7 @@ static void many_chunks_leave_in_order(void **state) {
     stream_fill(9, 0, bytes, CHUNKS * 100);
     unsigned released = 0;
     for (unsigned i = 0; i < CHUNKS; i++) {
-        chain_append_pinned(&c->conn.out, slice_of(bytes + (size_t)i * 100, 100), count_release,
+        chain_append_pinned(&c->conn.out, slice_of(bytes + (size_t)i * 100, 100), 0, count_release,
                             &released);
     }
     net_send(env->net, &c->conn);

@@ -170,14 +170,14 @@ static void count_release(void *arg) {
 static void test_pinned(void **state) {
     struct fixture *f = *state;
     char value[] = "pinned";
-    resp_bulk_pinned(&f->w, slice_of(value, 6), count_release, &f->released);
+    resp_bulk_pinned(&f->w, slice_of(value, 6), 0, count_release, &f->released);
     struct iovec iov[4];
     assert_int_equal(chain_iov(&f->out, iov, 4), 3);
     assert_ptr_equal(iov[1].iov_base, value);
     assert_int_equal(f->released, 0);
     assert_wrote(f, "$6\r\npinned\r\n");
     assert_int_equal(f->released, 1);
-    resp_bulk_pinned(&f->w, SLICE(""), count_release, &f->released);
+    resp_bulk_pinned(&f->w, SLICE(""), 0, count_release, &f->released);
     assert_wrote(f, "$0\r\n\r\n");
     assert_int_equal(f->released, 2);
 }
