@@ -160,16 +160,18 @@ static uint64_t expected_bytes(const struct env *env, const struct cmd *c) {
     return sum + c->row_hits * most;
 }
 
-/* Commands of one row never wait for others; those of few don't as long as their rows stay. */
+/* Of little, commands of one row never wait for others; those of few don't as long as their rows
+ * stay. */
 static bool may_go_on(struct session *s, const struct cmd *c) {
     const struct env *env = &s->shard->env;
     uint64_t max = env->settings->keyspace.maxmemory_bytes;
-    if (max == 0 || c->row_hits + env->misses_count == 1) {
+    if (max == 0) {
         return true;
     }
     uint64_t bytes = expected_bytes(env, c);
-    bool few = bytes <= max / SMALL_DIVISOR && s->load_attempts <= 1 && s->share_bytes == 0;
-    return few || share_take(s, bytes, false);
+    bool one = c->row_hits + env->misses_count == 1;
+    bool stay = s->load_attempts <= 1 && s->share_bytes == 0;
+    return (bytes <= max / SMALL_DIVISOR && (one || stay)) || share_take(s, bytes, false);
 }
 
 static void on_share_timeout(struct timer *t, void *arg) {
@@ -192,6 +194,7 @@ void park_share_taken(struct session *s) {
 /* --- a command that misses rows --- */
 
 void park_on_misses(struct session *s, struct cmd *c) {
+    room_let_go_rows(s); /* of the command before it: this one asks for its own */
     uint32_t misses = s->shard->env.misses_count;
     s->load_attempts += misses >= s->misses_before;
     s->misses_before = misses;
@@ -319,6 +322,14 @@ static bool begin_again(struct session *s) {
     return true;
 }
 
+/* Its rows have come. Where they are larger than was expected, those of the first commands among
+ * them, it waits for its share now, before it replies from them; but not with copies of its own. */
+static bool is_its_turn(struct session *s) {
+    uint64_t max = s->shard->env.settings->keyspace.maxmemory_bytes;
+    return max == 0 || s->needed_bytes <= max / SMALL_DIVISOR || s->share_bytes || s->kept_bytes ||
+           share_take(s, s->needed_bytes, false);
+}
+
 void park_load_done(struct session *s, struct load *l) {
     bool fits = true;
     HMAP_FOR_EACH_HASH(node, &s->rows.map, l->key.hash) {
@@ -332,7 +343,13 @@ void park_load_done(struct session *s, struct load *l) {
         fail_rows(s, false, TOO_MUCH_TEXT);
     }
     if (s->state == SESSION_WAITS_ROWS && s->rows_needed == 0) {
-        park_wake(s);
+        if (is_its_turn(s)) {
+            park_wake(s);
+        } else {
+            timers_cancel(&s->shard->timers, &s->timer);
+            s->state = SESSION_WAITS_SHARE;
+            wait_for_share(s);
+        }
     }
 }
 
@@ -344,11 +361,9 @@ static void on_row_timeout(struct timer *t, void *arg) {
     park_wake(s);
 }
 
-/* Its share and the time that it waited for it. */
 static void end_waiting(struct session *s) {
     forget_attempts(s);
     s->share_until_us = 0;
-    share_give_back(s);
     if (s->rows.refusal) {
         s->rows.refusal = NULL;
         s->client.rows = s->rows.map.count ? &s->rows : NULL;
@@ -357,6 +372,9 @@ static void end_waiting(struct session *s) {
 
 void park_command_done(struct session *s) {
     end_waiting(s);
+    if (!room_hold_rows(s)) {
+        share_give_back(s);
+    }
     if (s->window && --s->window == 0) {
         forget_rows(s);
     }
@@ -395,6 +413,8 @@ void park_room_made(struct session *s) {
 /* It keeps nothing that others wait for, and begins anew when the pause is over. */
 void park_for_pause(struct session *s) {
     end_waiting(s);
+    room_let_go_rows(s);
+    share_give_back(s);
     forget_rows(s);
     set_parked(s, SESSION_WAITS_PAUSE);
     list_push_back(&s->shard->paused, &s->queue);
@@ -427,6 +447,7 @@ void park_forget(struct session *s) {
     timers_cancel(&s->shard->timers, &s->timer);
     list_remove(&s->queue);
     room_forget(s);
+    room_let_go_rows(s);
     share_give_back(s);
     forget_rows(s);
 }

@@ -19,7 +19,8 @@
  *    replies; nor as many that one were closed for what all of them hold. A reply counts until
  *    it is sent, but a client that does not read, or reads slowly, holds up nobody: then it is
  *    memory in use like any other.
- * 4. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
+ * 4. So do the rows that a reply is sent from: the command's share of them (share.c).
+ * 5. The queue is the group's: any shard lets in who is at its head, and tells that one's shard.
  *    Every shard looks at it at the end of each round, those that gave something back among them;
  *    what a look misses the next finds, CRON_PERIOD_US later at most.
  *
@@ -200,23 +201,33 @@ void room_counted(struct session *s) {
 
 /* --- replies until they are sent --- */
 
+/* It is in the shard's list while it has output, or rows, that others wait for. */
+static bool is_unsent(const struct session *s) {
+    return s->unsent_bytes || s->rows_unsent;
+}
+
+static void list_unsent(struct session *s, bool was) {
+    struct shard *sh = s->shard;
+    if (!was && is_unsent(s)) {
+        list_push_back(&sh->unsent, &s->unsent_node);
+        sh->unsent_count++;
+    } else if (was && !is_unsent(s)) {
+        list_remove(&s->unsent_node);
+        sh->unsent_count--;
+    }
+}
+
 static void set_unsent(struct session *s, size_t bytes) {
     struct shard *sh = s->shard;
+    bool was = is_unsent(s);
     bytes = bytes < UNSENT_BYTES_MIN ? 0 : bytes;
     if (bytes > s->unsent_bytes) {
         keyspace_stays(sh->env.ks, bytes - s->unsent_bytes);
     } else if (bytes < s->unsent_bytes) {
         keyspace_came(sh->env.ks, s->unsent_bytes - bytes);
     }
-    bool was = s->unsent_bytes > 0;
     s->unsent_bytes = bytes;
-    if (!was && bytes) {
-        list_push_back(&sh->unsent, &s->unsent_node);
-        sh->unsent_count++;
-    } else if (was && !bytes) {
-        list_remove(&s->unsent_node);
-        sh->unsent_count--;
-    }
+    list_unsent(s, was);
 }
 
 /* What is sent is what came first: the unread part of the output. */
@@ -239,23 +250,57 @@ static size_t fresh_bytes(struct session *s) {
     return own - s->unread_bytes;
 }
 
+static bool has_limit(const struct session *s) {
+    return s->state != SESSION_CLOSED && s->shard->env.settings->keyspace.maxmemory_bytes;
+}
+
+/* For so many bytes; where others wait for it already more of it is not waited for longer. */
+static void begin_waiting(struct session *s, size_t bytes) {
+    int64_t now_us = s->shard->env.now_us;
+    if (!is_unsent(s)) {
+        s->unsent_moved_us = now_us;
+        s->unsent_until_us =
+            now_us + MIN(UNSENT_US + (int64_t)(bytes / UNSENT_BYTES_A_US), (int64_t)UNSENT_US_MAX);
+    }
+}
+
 void room_hold(struct session *s) {
-    struct shard *sh = s->shard;
-    if (s->state == SESSION_CLOSED || !sh->env.settings->keyspace.maxmemory_bytes) {
+    if (!has_limit(s)) {
         return;
     }
     note_sent(s);
     size_t bytes = fresh_bytes(s);
-    if (s->unsent_bytes == 0) { /* else more of it does not let others wait for longer */
-        s->unsent_moved_us = sh->env.now_us;
-        s->unsent_until_us = sh->env.now_us + MIN(UNSENT_US + (int64_t)(bytes / UNSENT_BYTES_A_US),
-                                                  (int64_t)UNSENT_US_MAX);
-    }
+    begin_waiting(s, bytes);
     set_unsent(s, MAX(bytes, s->unsent_bytes));
+}
+
+static void set_rows_unsent(struct session *s, bool unsent) {
+    bool was = is_unsent(s);
+    s->rows_unsent = unsent;
+    list_unsent(s, was);
+}
+
+bool room_hold_rows(struct session *s) {
+    if (!has_limit(s) || s->share_bytes == 0 || s->conn.out.kept_bytes == 0) {
+        return false;
+    }
+    note_sent(s);
+    begin_waiting(s, s->conn.out.kept_bytes);
+    s->rows_end = s->unsent_total + s->conn.out.len_bytes;
+    set_rows_unsent(s, true);
+    return true;
+}
+
+void room_let_go_rows(struct session *s) {
+    if (s->rows_unsent) {
+        set_rows_unsent(s, false);
+        share_give_back(s);
+    }
 }
 
 void room_let_go(struct session *s) {
     set_unsent(s, 0);
+    room_let_go_rows(s);
 }
 
 /* Where nothing is sent the peer may read all the same: what the kernel holds for it comes first,
@@ -275,10 +320,14 @@ static void look(struct session *s) {
     int64_t now_us = s->shard->env.now_us;
     note_sent(s);
     note_taken(s);
-    if (now_us - s->unsent_moved_us >= UNSENT_STILL_US || now_us >= s->unsent_until_us) {
+    bool still = now_us - s->unsent_moved_us >= UNSENT_STILL_US || now_us >= s->unsent_until_us;
+    if (still) {
         s->unread_bytes = chain_own_bytes(&s->conn.out);
     }
     set_unsent(s, MIN(s->unsent_bytes, fresh_bytes(s)));
+    if (still || s->unsent_total >= s->rows_end) {
+        room_let_go_rows(s);
+    }
 }
 
 void room_look(struct shard *sh) {

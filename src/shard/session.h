@@ -109,8 +109,10 @@ struct session {
     size_t room_taken;        /* by its command, which runs */
     size_t room_uncounted;    /* by its replies, since its buffers were counted */
     struct list unsent_node;  /* in shard->unsent */
-    size_t unsent_bytes;      /* of its output: others wait until they are sent, ... */
-    size_t unread_bytes;      /* ... not for these: it did not read them */
+    size_t unsent_bytes;      /* of its output: others wait until they are sent */
+    bool rows_unsent;         /* the same for its share of rows, ... */
+    uint64_t rows_end;        /* ... until so much has been sent on the connection */
+    size_t unread_bytes;      /* of its output: nobody waits for these, as it did not read them */
     uint64_t unsent_total;    /* sent on the connection so far, ... */
     int64_t unsent_moved_us;  /* ... and when that last changed, or: */
     uint64_t unsent_taken;    /* of these, by its peer as far as the kernel knows, ... */
@@ -331,7 +333,11 @@ void room_taken(struct session *s);
 void room_counted(struct session *s);
 /* Others wait until the output has been sent, as far as it takes memory of its own. */
 void room_hold(struct session *s);
-/* They don't: it is being closed. */
+/* The same for the rows that its command had a share for, where replies are sent from them: that is
+ * given back then. False: it is not theirs any more. */
+bool room_hold_rows(struct session *s) MUST_USE;
+/* Others don't wait for these, or for nothing of it: it is being closed. */
+void room_let_go_rows(struct session *s);
 void room_let_go(struct session *s);
 /* Looks at what was sent meanwhile, and lets in who waited for it. */
 void room_look(struct shard *sh);

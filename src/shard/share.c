@@ -1,7 +1,7 @@
 /* The share of maxmemory for rows that commands wait for. Commands whose rows together are more
  * would push one another's out of the cache again and again, so they wait for one another:
  *
- *     misses -> share_take --yes--> its rows are asked for, it runs, park_command_done:
+ *     misses -> share_take --yes--> its rows are asked for, it runs, its replies are sent (room.c):
  *                   ^ no                                              share_give_back
  *         group->share_queue: until it is let in (MESSAGE_SHARE),            |
  *         then it runs again from its start                <- let_in --------+
@@ -9,15 +9,15 @@
  * 1. They are let in in the order they came, as many as take the share together; one whatever it
  *    takes. Who asks for as much as there is is alone.
  * 2. Who waits here keeps nothing that others wait for: no share, no room (room.c), no rows but
- *    those that it was let keep (park.c). Who is in waits for the store, or for room, for a time
- *    that is bounded; so it does not come to a standstill.
+ *    those that it was let keep (park.c). Who is in waits for the store, for room, or for its
+ *    client to read, for a time that is bounded; so it does not come to a standstill.
  * 3. Where somebody waits somebody is in: each that leaves lets in who is at the head, whosever
  *    session that is. So nobody looks at the queue at other times.
- * 4. Commands of one row, and of few that nobody needs to wait for, don't come here: see park.c.
+ * 4. Commands of one small row, and of few that nobody needs to wait for, don't come here (park.c).
  * 5. What is asked for ahead of its command (share_add) takes what is left, and never waits. It is
  *    given back with the rest when the command has run that it was asked for with.
  *
- * Limit: the session's timer, for store-timeout (park_for_share). */
+ * Limit: the session's timer, for store-timeout (wait_for_share). */
 #include "shard/session.h"
 
 enum { LET_IN_MAX = 64 }; /* each lets in others in its turn */

@@ -2,6 +2,7 @@
 import random
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -18,7 +19,7 @@ BUSY = "STOREBUSY the rows that commands wait for take too much memory"
 CLIENTS, SECONDS = 32, 3
 # Of maxmemory, but for one sample in a hundred; it was 1.14 to 1.46 when loads were counted and not
 # held. What is beyond 1.05 here is a machine whose shards do not get to run while rows are read.
-RESIDENT_MAX, RESIDENT_SAMPLE_MAX = 1.10, 1.25
+RESIDENT_MAX, RESIDENT_SAMPLE_MAX = 1.06, 1.12
 
 
 @pytest.fixture
@@ -200,13 +201,56 @@ def test_many_clients_of_exec_of_rows_found_and_missed(big, forebay, limit, clie
     def read(rng, c):
         ks = [rng.randrange(60) for _ in range(5 if limit < LIMIT else 10)]
         got = c.pipeline([["MULTI"]] + [["GET", "big:%d" % k] for k in ks] + [["EXEC"]])[-1]
-        if isinstance(got, Error):  # memory was full, of replies too, when a GET was to be queued
-            assert got.startswith("EXECABORT")
-            return None
         return None if got == [value(k) for k in ks] else (ks, [str(row)[:100] for row in got])
 
-    _, wrong = read_by_many(server, clients, read)
+    peak, wrong = read_by_many(server, clients, read)
     assert wrong == []
+    if is_jemalloc(server):
+        assert peak.within(limit), peak
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_rows_that_many_read_and_that_have_to_go(big, forebay, shards):
+    """Each wants a third of maxmemory of rows, which are sent from where they lie: what went for others
+    stayed in memory until it was sent, and came to 3 times maxmemory. Now they wait for one another
+    until then, and none is closed for what all hold."""
+    server = start(forebay, big, shards=shards)
+
+    def read(rng, c):
+        ks = [rng.randrange(ROWS) for _ in range(20)]
+        got = c.cmd("MGET", *["big:%d" % k for k in ks])
+        return None if got == [value(k) for k in ks] else (ks, str(got)[:100])
+
+    peak, wrong = read_by_many(server, 12, read)
+    assert wrong == []
+    assert server.info("stats")["evicted_clients"] == "0"
+    if is_jemalloc(server):
+        assert peak.within(LIMIT), peak
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_rows_that_nobody_reads(big, forebay, shards):
+    """They are their clients', who are closed for them; others are held up for some tenths of a second
+    by each. It was 2.3 times maxmemory with twelve clients, and every SET was refused."""
+    server = start(forebay, big, shards=shards)
+    peak, control = Peak(server), server.client(timeout=60)
+    lazy = []
+    for n in range(12):
+        lazy.append(server.client())
+        lazy[-1].send("MGET", *["big:%d" % (n * 20 % ROWS + k) for k in range(20)])
+    for n in range(12):
+        for k in range(0, ROWS, 30):
+            assert control.cmd("MGET", "big:%d" % k, "big:%d" % (k + n)) == [value(k), value(k + n)]
+        assert control.cmd("SET", "key", b"v" * MB) == "OK"
+    until(lambda: server.count("store_commands_waiting") == 0, "all have been let in")
+    assert int(server.info("stats")["evicted_clients"]) >= 6
+    assert int(server.info("memory")["mem_clients_normal"]) <= LIMIT // 2
+    if is_jemalloc(server):
+        assert peak.stop().within(LIMIT), peak
+    peak.stop()
+    for c in lazy:
+        c.close()
+    until(lambda: server.info("memory")["mem_clients_normal"] == "0", "nobody holds anything")
 
 
 def test_rows_that_fit_in_one_command(big, forebay):
@@ -273,10 +317,9 @@ def test_connections_do_not_keep_what_large_rows_took(big, forebay):
     server = start(forebay, big)
     clients = [server.client(timeout=60) for _ in range(8)]
     for _ in range(3):
-        for k, c in enumerate(clients):
-            c.send("GET", "big:%d" % (1000 + k))
-        for c in clients:
-            assert c.read() == b"L" * large
+        with ThreadPoolExecutor(len(clients)) as pool:  # who does not read is closed for what he holds
+            got = pool.map(lambda k: clients[k].cmd("GET", "big:%d" % (1000 + k)), range(len(clients)))
+            assert list(got) == [b"L" * large] * len(clients)
     c = clients[0]
 
     def keys_after_setting_all():

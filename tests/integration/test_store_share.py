@@ -86,16 +86,21 @@ def test_who_waits_is_answered_in_order(part, forebay):
             # Behind one that waits: its own, in order, and a transaction.
             last = line.add(["EXISTS"] + keys(60), ["GET", "qty:1"], ["MULTI"],
                             ["STRLEN", "part:61"], ["EXISTS"] + keys(20), ["EXEC"], ["PING"])
-            one = server.client()
-            one.send("STRLEN", "part:1")  # one row never waits for others
-            until(lambda: server.count("blocked_clients") == 5, "it is parked")
-            assert waiting(server) == 3
+            one, little = server.client(), server.client()
+            one.send("STRLEN", "part:1")  # one large row waits as well
+            until(lambda: waiting(server) == 4, "it waits")
+            misses = server.count("store_misses")
+            little.send("GET", "qty:2")  # one of less than a 256th of maxmemory never does
+            until(lambda: server.count("store_misses") == misses + 1, "it is asked for")
+            assert waiting(server) == 4
+        assert little.read() is not None
         assert one.read() == ROW
         for c in line.clients:
             assert c.read() == MANY
         assert [last.read() for _ in range(6)] == [b"7", "OK", "QUEUED", "QUEUED", [ROW, MANY],
                                                    "PONG"]
         one.close()
+        little.close()
 
 
 def test_transactions_count_what_they_find(part, forebay):
@@ -125,7 +130,7 @@ def test_rows_are_asked_for_ahead_within_the_share(part, forebay):
             ahead.sock.sendall(b"".join(encode(["GET", k]) for k in keys(40, 20)))
             until(lambda: server.count("blocked_clients") == 2, "it is parked")
             assert server.count("store_misses") - misses <= 2  # its own, and one that has no room
-            assert waiting(server) == 0
+            assert waiting(server) == 1
         assert [ahead.read() for _ in range(20)] == [value(k) for k in range(40, 60)]
         assert first.read() == MANY
         with part.stalled("part"):
