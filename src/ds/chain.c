@@ -201,6 +201,11 @@ void chain_move(struct chain *to, struct chain *from) {
     if (!from->head) {
         return;
     }
+    if (is_at_limit(to)) {
+        to->dropped_bytes += chain_own_bytes(from);
+        chain_clear(from);
+        return;
+    }
     if (from->head == from->tail && !from->head->release && to->tail &&
         from->head->len <= to->tail->cap - to->tail->len) {
         chain_append(to, from->head->data, from->head->len);

@@ -141,6 +141,7 @@ int chain_iov(const struct chain *c, struct iovec *iov, int iov_max);
 /* Drops `len` bytes from the head: they were sent. */
 void chain_consume(struct chain *c, size_t len);
 /* Moves everything of `from` to the end of `to`; both of one pool, nothing consumed of `from`. What
- * fits behind the tail of `to` is copied there, so that short lists don't take a chunk each. */
+ * fits behind the tail of `to` is copied there, so that short lists don't take a chunk each. Where
+ * `to` has reached its limit it is counted there and dropped. */
 void chain_move(struct chain *to, struct chain *from);
 #endif

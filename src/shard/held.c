@@ -10,7 +10,7 @@
  * to twice the limit: from there on each shard closes its own.
  *
  * Limits: LOOKS_MAX of those that hold about the same, from the one on that came to it first;
- * CLOSED_MAX at once, then the shard sends itself the message: others have their turns. */
+ * CLOSED_MAX at once, and then the next round: others have their turns. */
 #include "shard/session.h"
 
 #include "base/log.h"
@@ -122,7 +122,8 @@ static void consider_own(struct candidate *most, struct list *class) {
 
 static struct candidate most_of(struct shard *sh) {
     struct candidate most = {0};
-    for (uint32_t class = HELD_CLASSES; class > 0 && !most.s; class--) {
+    /* Those of a class may hold less by now: one of the next may hold most. */
+    for (uint32_t class = HELD_CLASSES; class > most.class; class --) {
         consider_own(&most, &sh->holding[class - 1]);
     }
     return most;
@@ -182,7 +183,10 @@ void held_shed(struct shard *sh) {
         if (!to && !most.s) {
             return;
         }
-        to = !to && closed == CLOSED_MAX ? sh : to;
+        if (!to && closed == CLOSED_MAX) {
+            sh->sheds = true;
+            return;
+        }
         if (to) {
             if (!atomic_exchange(&g->shedding, true)) {
                 mailbox_send(&to->mailbox, MESSAGE_SHED, -1, 0, NULL);
@@ -210,6 +214,7 @@ void session_count_held(struct session *s) {
 
 void held_look(struct shard *sh) {
     uint64_t limit = sh->env.settings->clients_bytes_max;
+    sh->sheds = false;
     if (UNLIKELY(limit && shards_clients_bytes(sh->group) > limit)) {
         held_shed(sh);
     }

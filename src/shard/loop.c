@@ -265,8 +265,8 @@ static bool wind_down(struct shard *sh) {
 /* --- the loop --- */
 
 static int64_t wait_time_us(struct shard *sh) {
-    if (!list_empty(&sh->runnable) || sh->maintenance.left || sh->evicting || sh->stopping ||
-        !mailbox_may_sleep(&sh->mailbox)) {
+    if (!list_empty(&sh->runnable) || sh->maintenance.left || sh->evicting || sh->sheds ||
+        sh->stopping || !mailbox_may_sleep(&sh->mailbox)) {
         return sh->stopping && list_empty(&sh->runnable) ? 1000 : 0;
     }
     int64_t left = timers_next_us(&sh->timers) - sh->env.now_us;

@@ -206,6 +206,7 @@ struct shard {
     uint32_t retired_count, retired_cap;
     struct maintenance maintenance;
     int64_t room_bytes;        /* mem_thread_bytes when maxmemory was last looked at */
+    bool sheds;                /* closes more clients in the next round (held.c) */
     bool evicting;             /* memory is over the limit, and it is of use to go on */
     int64_t wall_offset_us;    /* wall clock - monotonic clock */
     uint64_t loop_ticks, busy_ticks, idle_ticks;

@@ -317,6 +317,40 @@ def test_one_reply_costs_no_keys(within):
             assert peak_rss(instance) < before + (8 << 20)
 
 
+@pytest.mark.parametrize("write", [[], [("SET", "a", "b")]], ids=["reads", "writes"])
+def test_long_lists_in_a_transaction_cost_no_keys(write):
+    """Each list is made apart, and was kept however long the reply was already."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", maxmemory_clients="1mb") as instance:
+        client, lazy = instance.client(), instance.client()
+        fill(client)
+        before = peak_rss(instance)
+        queued = [("MULTI",)] + [("KEYS", "*")] * 600 + write + [("EXEC",)]
+        lazy.sock.sendall(b"".join(encode(command) for command in queued))
+        until(lambda: info(client, "stats")["evicted_clients"] == "1", "closed")
+        assert client.cmd("DBSIZE") == KEYS + len(write)
+        if is_jemalloc(client):
+            assert peak_rss(instance) < before + (8 << 20)
+
+
+def test_who_has_read_most_of_it_is_not_closed():
+    """It is still listed among those that hold much: who holds more now goes."""
+    with Instance(maxmemory=4 << 30, maxmemory_clients="18mb") as instance:
+        client, reads, takes = (instance.client() for _ in range(3))
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+        reads.send("MGET", *["value"] * 2200)  # 17.6 MB
+        until(lambda: held(client) > 16 << 20, "it holds them")
+        left = 12500000
+        while left > 0:
+            left -= len(reads.sock.recv(min(left, 1 << 20)))
+        takes.send("MGET", *["value"] * 1990)  # 15.9 MB
+        until(lambda: info(client, "stats")["evicted_clients"] == "1", "one of them is closed")
+        left = 2200 * 8000 - 12500000
+        while left > 0:
+            got = len(reads.sock.recv(min(left, 1 << 20)))
+            assert got > 0
+            left -= got
+
+
 @pytest.mark.parametrize("complete", [True, False])
 def test_arguments_are_their_clients(complete):
     """One that has more parsed than clients may hold goes, whether more of it comes or not."""

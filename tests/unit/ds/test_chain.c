@@ -267,6 +267,28 @@ static void test_own_bytes_behind_a_pinned_head(void **state) {
     assert_int_equal(chain_own_bytes(&f->c), sizeof reply - 1);
 }
 
+/* Moved behind the limit: a list of its own is dropped like anything else. */
+static void test_move_at_the_limit(void **state) {
+    struct fixture *f = *state;
+    static const char bytes[3 * CHUNK_BYTES];
+    chain_append(&f->c, bytes, 10);
+    struct chain_mark mark = chain_mark(&f->c);
+    chain_limit(&f->c, CHUNK_BYTES);
+    for (int i = 0; i < 10; i++) {
+        struct chain from;
+        chain_init_for(&from, &f->c);
+        chain_append(&from, bytes, sizeof bytes);
+        chain_append_pinned(&from, slice_of(bytes, 10), 10, count_release, &f->released);
+        chain_move(&f->c, &from);
+        assert_null(from.head);
+    }
+    assert_true(chain_own_bytes(&f->c) < 5 * CHUNK_BYTES);
+    assert_int_equal(f->released, 9);
+    assert_true(chain_own_bytes(&f->c) + f->c.dropped_bytes > 10 * sizeof bytes);
+    chain_rewind(&f->c, mark);
+    assert_int_equal(f->c.len_bytes, 10);
+}
+
 static size_t bytes_of(const void *arg) {
     return *(const size_t *)arg;
 }
@@ -427,6 +449,7 @@ int main(void) {
         T(test_against_model),
         T(test_own_bytes_behind_a_pinned_head),
         T(test_what_pins_keep),
+        T(test_move_at_the_limit),
         cmocka_unit_test(test_own_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
