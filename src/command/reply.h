@@ -1,6 +1,6 @@
 #ifndef FOREBAY_COMMAND_REPLY_H
 #define FOREBAY_COMMAND_REPLY_H
-/* What a reply may be long by while it is being made. What is read is kept once there is room for
+/* How long a reply may get. What is read is kept once there is room for
  * it: the command asks, and runs again. Beyond what its client may have at all nothing is, and the
  * client goes. The same for what EXEC answers as a whole.
  *

@@ -74,9 +74,8 @@ static inline void chain_limit(struct chain *c, size_t limit_bytes) {
 }
 
 /* Where the limit is reached what follows is counted, however little is appended until it is set
- * anew. Some chunks must have been added since it was set first. It may write over what came before
- * it: chain_rewind goes back to marks of later, which then drop what they drop, or to one that is
- * older than the limit. */
+ * anew. Some chunks must have been added since it was set first. The tail may be overwritten from
+ * then on, so chain_rewind does not go to a mark that was made between chain_limit and this. */
 static inline void chain_drop_at_limit(struct chain *c) {
     if (UNLIKELY(c->limit_bytes != 0) && !c->dropped_bytes &&
         chain_own_bytes(c) >= c->limit_bytes) {

@@ -270,7 +270,7 @@ void clients_check_limits(struct shard *sh);
 bool session_check_output(struct session *s);
 
 /* --- held.c --- */
-/* As last counted; any thread, under the registry's mutex. */
+/* As last counted; its own thread, others under the registry's mutex. */
 static inline size_t session_weight(const struct session *s) {
     return atomic_load_explicit(&s->weight_bytes, memory_order_relaxed);
 }
