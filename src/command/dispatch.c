@@ -100,10 +100,10 @@ uint32_t dispatch_keys(struct cmd *c, struct key *keys, uint32_t cap) {
 /* The command is over: CLIENT REPLY OFF and SKIP take effect. `mark` is where its reply began. */
 static void finish(struct cmd *c, struct chain_mark mark) {
     uint32_t flags = client_flags(c->client);
-    if (LIKELY(!(flags & REPLY_SILENT_FLAGS))) {
+    if (LIKELY(!(flags & (REPLY_SILENT_FLAGS | CLIENT_REPLY_SKIP_NEXT)))) {
         return;
     }
-    if (flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
+    if (flags & REPLY_SILENT_FLAGS) {
         chain_rewind(c->w->out, mark);
     }
     client_unset(c->client, CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);

@@ -9,7 +9,9 @@
 #include "command/command.h"
 #include "command/settings.h"
 
-enum { REPLY_SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT };
+/* Nothing of a reply stays. Not so where SKIP has just been said: that is for the command behind,
+ * and behind EXEC if it was said there. */
+enum { REPLY_SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP };
 
 struct reply {
     struct chain_mark mark; /* where it begins */
