@@ -429,14 +429,15 @@ static void run_queued(struct cmd *c, bool reads) {
             if (reads || (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes))) {
                 chain_limit(out, end_bytes);
             }
+            c->row_hits = 0;
             c->spec->fn(c);
             reply_end(c, &r);
             chain_limit(out, end_bytes);
+            c->repeats = true;
         }
         if (c->outcome == CMD_ROOM) {
             make_room_within_exec(c);
             c->room_bytes = ++rooms < EXEC_ROOMS_MAX ? c->room_bytes : CMD_ROOM_ANY;
-            c->repeats |= (c->spec->flags & CMD_READ) != 0;
         }
     } while (c->outcome == CMD_AGAIN || c->outcome == CMD_ROOM);
     c->env->over_limit = over_limit;

@@ -17,7 +17,7 @@ static bool only_reads(const struct cmd *c) {
 /* It is made again when there is room for it, or its client goes. */
 void reply_too_large(struct cmd *c, const struct reply *r) {
     const struct chain *out = c->w->out;
-    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
+    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes - r->mark.dropped_bytes;
     size_t most = reply_bytes_max(c);
     bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if (only_reads(c) && !r->mark.dropped_bytes && fits) {
@@ -26,6 +26,9 @@ void reply_too_large(struct cmd *c, const struct reply *r) {
     } else {
         c->dropped_bytes = bytes;
         client_set(c->client, CLIENT_CLOSE);
+        if (c->spec->fn == transaction_exec) {
+            transaction_count_reads(c);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ enum {
 struct queued {
     const struct command *spec;
     uint32_t id, argc, keys_count;
+    bool ran;     /* maybe in vain: it has counted what it found */
     size_t bytes; /* of all this, which is a little more than the request's */
     struct key *keys;
     struct dispatch_counts counts; /* of its last run, where all of them read */
@@ -50,7 +51,6 @@ struct transaction {
     bool writes; /* one has CMD_WRITE */
     bool acts;   /* one does more than read and select a database */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
-    bool repeats; /* EXEC ran it, in vain: its hits and misses are in the statistics */
 };
 
 struct watch_key {
@@ -423,13 +423,17 @@ static void run_queue(struct cmd *c, struct transaction *t) {
             room_bytes = mem_thread_bytes();
         }
         struct cmd inner = queued_cmd(c, t->v[i]);
-        inner.repeats = t->repeats;
+        inner.repeats = t->v[i]->ran;
         if (UNLIKELY(t->room_bytes != 0) && (inner.spec->flags & CMD_READ)) {
             inner.room_bytes = room_left(c, t, begin_bytes);
         }
         dispatch_call_queued(&inner, t->acts ? NULL : &t->v[i]->counts);
+        t->v[i]->ran = true;
         c->dropped_bytes += inner.dropped_bytes;
         c->outcome = inner.outcome;
+    }
+    if (UNLIKELY(c->dropped_bytes != 0)) {
+        c->dropped_bytes += chain_own_bytes(c->w->out) - begin_bytes;
     }
     client_unset(c->client, CLIENT_EXECUTING);
 }
@@ -438,21 +442,25 @@ static void set_db(struct client *client, unsigned db) {
     atomic_store_explicit(&client->db, (uint8_t)db, memory_order_relaxed);
 }
 
+void transaction_count_reads(struct cmd *c) {
+    struct transaction *t = c->client->transaction;
+    for (uint32_t i = 0; t && !t->acts && i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        dispatch_count(&inner, &t->v[i]->counts);
+    }
+}
+
 /* Nothing has changed by it: it can be run again, and what it reads may not go for its reply.
  * False: it is to be. */
 static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     reply_limit_reads(c);
     run_queue(c, t);
-    t->repeats |= c->outcome == CMD_DONE;
     if (UNLIKELY(c->outcome != CMD_DONE || reply_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }
-    for (uint32_t i = 0; i < t->count; i++) {
-        struct cmd inner = queued_cmd(c, t->v[i]);
-        dispatch_count(&inner, &t->v[i]->counts);
-    }
+    transaction_count_reads(c);
     return true;
 }
 

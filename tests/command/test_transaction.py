@@ -187,6 +187,54 @@ def test_what_is_run_twice_is_counted_once(full, first):
     assert info(client, "errorstats")["errorstat_WRONGTYPE"] == "count=1"
 
 
+@pytest.mark.parametrize("within", ["alone", "EXEC"])
+@pytest.mark.parametrize("name", ["text", "hash"])
+def test_what_is_copied_is_found_once(full, name, within):
+    """It waits for room for the copy once it has found the value."""
+    client = full[1]
+    assert client.cmd("SETRANGE", "text", (4 << 20) - 1, "x") == 4 << 20
+    for n in range(40):
+        assert client.cmd("HSET", "hash", "f%d" % n, b"v" * 100000) == 1
+    hits = int(info(client, "stats")["keyspace_hits"])
+    if within == "EXEC":
+        assert client.pipeline(transaction(("COPY", name, "copy")))[-1] == [1]
+    else:
+        assert client.cmd("COPY", name, "copy") == 1
+    assert int(info(client, "stats")["keyspace_hits"]) == hits + 1
+
+
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_what_is_too_long_is_counted(full, first):
+    """All of it has run, though nothing of it is answered."""
+    instance, client = full
+    own, before = instance.client(), info(client, "stats")
+    with pytest.raises(OSError):
+        own.pipeline(transaction(*first, *[("GET", "value")] * 8000))
+    after = info(client, "stats")
+    assert int(after["keyspace_hits"]) == int(before["keyspace_hits"]) + 8000
+    assert calls(client, "get") == (8000, 0) and calls(client, "exec") == (1, 0)
+
+
+@pytest.mark.parametrize("maxmemory", [0, 256 << 20])
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_the_hard_limit_is_for_the_whole_reply(first, maxmemory):
+    """Each of its parts is within it."""
+    with Instance(maxmemory=maxmemory) as instance:
+        client, own = instance.client(), instance.client()
+        limit = ("client-output-buffer-limit", "normal 10mb 0 0")
+        assert client.cmd("CONFIG", "SET", *limit) == "OK"
+        assert own.cmd("SELECT", "0") == "OK"  # from here on its shard knows the limit
+        assert client.cmd("SET", "value", VALUE) == "OK"
+        with pytest.raises(OSError):
+            own.pipeline(transaction(*first, *[MGET] * 20))
+        got = info(client, "stats")
+        assert got["client_output_buffer_limit_disconnections"] == "1"
+        assert got["evicted_clients"] == "0"
+        instance.wait_log("bytes at once are more than clients may hold")
+        said = int(instance.log.split(" bytes at once")[0].split()[-1])
+        assert 2000 * len(VALUE) < said < 2001 * (len(VALUE) + 20)
+
+
 @pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
 def test_many_short_replies(full, first):
     """As one long one: its client is closed for what it may not hold, and nothing goes for it."""

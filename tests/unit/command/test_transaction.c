@@ -451,6 +451,14 @@ static uint64_t hits_of(const struct harness *h) {
     return hits;
 }
 
+static uint64_t misses_of(const struct harness *h) {
+    uint64_t misses = 0;
+    for (uint32_t i = 0; i < h->ks->partitions_count; i++) {
+        misses += h->ks->partitions[i]->stats.misses;
+    }
+    return misses;
+}
+
 /* EXEC of reads waits for room like a read: what they answer is counted first, and that once. */
 static void long_reads_wait_for_room(void **state) {
     struct harness *h = with_values(LONG_BYTES);
@@ -572,6 +580,40 @@ static void replies_of_reads_have_an_end(void **state) {
     harness_destroy(h);
 }
 
+/* What is behind FLUSHDB may answer anything, so no room is made before: for each when it runs. */
+static void rows_are_found_once(void **state) {
+    enum { ROW_BYTES = 4000, TIMES = 20 };
+    char value[ROW_BYTES + 1], mget[TIMES * 30 + 8] = "MGET";
+    memset(value, 'x', ROW_BYTES);
+    value[ROW_BYTES] = '\0';
+    for (int i = 0; i < TIMES; i++) {
+        strcat(mget, " product:1 own product:2");
+    }
+    struct harness *h = harness_create(MAP);
+    h->row_value = value;
+    run(h, "SET own x");
+    uint64_t hits = hits_of(h);
+    run(h, "MGET product:1 own product:2");
+    assert_int_equal(hits_of(h) - hits, 1); /* the others were not there, however often it ran */
+    assert_int_equal(misses_of(h), 2);
+    assert_int_equal(stat_get(&h->stats.row_hits), 2); /* once they were waited for */
+    h->settings.read_bytes_max = h->settings.growth_bytes_max = 100000;
+    h->settings.reply_bytes_max = 300000;
+    run(h, "MULTI");
+    run(h, "SELECT 1");
+    run(h, "FLUSHDB");
+    run(h, "SELECT 0");
+    for (int i = 0; i < 4; i++) {
+        run(h, mget);
+    }
+    hits = hits_of(h);
+    run(h, "EXEC");
+    assert_int_equal(hits_of(h) - hits, 4 * TIMES * 3);
+    assert_int_equal(stat_get(&h->stats.row_hits), 2 + 4 * TIMES * 2);
+    assert_int_equal(misses_of(h), 2);
+    harness_destroy(h);
+}
+
 static void set_to(struct harness *h, const char *key, char with, size_t len) {
     char text[4096];
     snprintf(text, sizeof text, "SET %s ", key);
@@ -647,6 +689,7 @@ int main(void) {
         cmocka_unit_test(values_change_while_it_waits),
         cmocka_unit_test(reads_among_writes_wait_before_anything_is_written),
         cmocka_unit_test(replies_of_reads_have_an_end),
+        cmocka_unit_test(rows_are_found_once),
         cmocka_unit_test(a_row_that_fails_at_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
