@@ -34,6 +34,7 @@ enum command_flag {
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
     CMD_TAKES = 1 << 20,        /* a value that lies apart is taken over: cmd_take_blob */
     CMD_SELECTS = 1 << 21,      /* SELECT: changes the database of those behind it */
+    CMD_CARRIES = 1 << 22,      /* its last key gets what the first one has: COPY, RENAME */
 };
 
 /* ACL categories, as ACL CAT names them. */

@@ -47,19 +47,19 @@ static void drop_output(struct chain *out) {
     chain_drop_at_limit(out);
 }
 
-bool reply_has_room(struct cmd *c, size_t bytes, size_t certain, size_t growth) {
-    size_t most = reply_bytes_max(c);
-    if (most && certain > most) {
+bool reply_has_room(struct cmd *c, const struct reply_expected *expected) {
+    size_t most = reply_bytes_max(c), bytes = expected->bytes + expected->more;
+    if (most && expected->certain > most) {
         drop_output(c->w->out);
         return true;
     }
     size_t replies = MIN(with_slack(bytes), most);
     /* What never fits is not made room for: EXEC runs all the same, and does what it can. */
-    if (bytes <= c->env->settings->read_bytes_max || bytes > most ||
-        !keyspace_can_hold(c->env->ks, replies + growth)) {
+    if (bytes <= c->env->settings->read_bytes_max || expected->bytes > most ||
+        !keyspace_can_hold(c->env->ks, replies + expected->growth)) {
         return true;
     }
-    c->room_bytes = replies + growth;
+    c->room_bytes = replies + expected->growth;
     c->room_replies = replies;
     c->outcome = CMD_ROOM;
     return false;

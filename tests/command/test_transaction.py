@@ -64,6 +64,30 @@ def test_long_reads_one_after_the_other(full, name):
         assert peak_rss(instance) < max(FULL_BYTES * 1.06, before + (2 << 20))
 
 
+def test_long_reads_of_what_it_copies(full):
+    """12 MB each, of keys that are not there before."""
+    instance, client = full
+    got = []
+    fields = [x for n in range(50) for x in ("f%d" % n, VALUE)]
+
+    def read():
+        own = instance.client()
+        number = own.cmd("CLIENT", "ID")
+        name, copy = "from:%d" % number, "to:%d" % number
+        reads = [("HGETALL", copy)] * 30
+        for _ in range(3):
+            reply = own.pipeline(transaction(("HSET", name, *fields), ("COPY", name, copy), *reads,
+                                             ("DEL", name, copy)))[-1]
+            got.append([len(pairs) for pairs in reply[2:-1]] == [100] * 30)
+
+    before = peak_rss(instance)
+    run_all(8, read)
+    assert got == [True] * 24
+    assert info(client, "stats")["evicted_clients"] == "0"
+    if is_jemalloc(client):
+        assert peak_rss(instance) < max(FULL_BYTES * 1.06, before + (2 << 20))
+
+
 def test_noeviction():
     """Reads are answered though there is no room, but one after the other."""
     limit, got = 64 << 20, []

@@ -560,6 +560,39 @@ static void reads_among_writes_wait_before_anything_is_written(void **state) {
     harness_destroy(h);
 }
 
+/* Reads of what is only going to be there: each 4 KB. */
+static void what_is_written_is_expected(void **state) {
+    enum { READS = 100, VALUE_BYTES = 4000 };
+    static const char *const writes[][4] = {
+        {"HSET to field %s", NULL},
+        {"HSET to a 1", "HSET to field %s", NULL},
+        {"HSET from field %s", "COPY from to", NULL},
+        {"HSET from field %s", "RENAME from b", "RENAME b to", NULL},
+        {"COPY hash b", "COPY b to", NULL},
+    };
+    char value[VALUE_BYTES + 1], text[VALUE_BYTES + 64];
+    memset(value, 'v', VALUE_BYTES);
+    value[VALUE_BYTES] = '\0';
+    for (size_t i = 0; i < ARRAY_COUNT(writes); i++) {
+        struct harness *h = with_values(LONG_BYTES);
+        snprintf(text, sizeof text, "HSET hash field %s", value);
+        run(h, text);
+        run(h, "MULTI");
+        for (int k = 0; writes[i][k]; k++) {
+            snprintf(text, sizeof text, writes[i][k], value);
+            assert_reply(h, text, "+QUEUED\r\n");
+        }
+        for (int k = 0; k < READS; k++) {
+            run(h, k % 2 ? "HGETALL to" : "HGET to field");
+        }
+        assert_true(strlen(run(h, "EXEC")) > READS * VALUE_BYTES);
+        assert_int_equal(h->asked, 1);
+        assert_true(h->asked_bytes > READS * VALUE_BYTES);
+        assert_true(h->asked_bytes < READS * VALUE_BYTES * 3 / 2);
+        harness_destroy(h);
+    }
+}
+
 /* Nothing is made that could never be sent, and nothing kept that is not wanted. */
 static void replies_of_reads_have_an_end(void **state) {
     struct harness *h = with_values(LONG_BYTES);
@@ -688,6 +721,7 @@ int main(void) {
         cmocka_unit_test(what_is_watched_changes_while_it_waits),
         cmocka_unit_test(values_change_while_it_waits),
         cmocka_unit_test(reads_among_writes_wait_before_anything_is_written),
+        cmocka_unit_test(what_is_written_is_expected),
         cmocka_unit_test(replies_of_reads_have_an_end),
         cmocka_unit_test(rows_are_found_once),
         cmocka_unit_test(a_row_that_fails_at_the_limit),
