@@ -419,9 +419,8 @@ static void run_queue(struct cmd *c, struct transaction *t) {
     client_set(c->client, CLIENT_EXECUTING);
     resp_array(c->w, t->count);
     for (uint32_t i = 0; i < t->count && c->outcome == CMD_DONE; i++) {
-        bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
         bool grown = mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX;
-        if (UNLIKELY(waited || grown) && t->acts) {
+        if (UNLIKELY(grown) && t->acts && !room_left(c, t, begin_bytes)) {
             make_room(c, t->count - i);
             room_bytes = mem_thread_bytes();
         }
@@ -600,6 +599,9 @@ void transaction_exec(struct cmd *c) {
         transaction_unwatch(client, c->env->ks, c->held);
         transaction_discard(client, c->env);
         return;
+    }
+    if (UNLIKELY(c->room_bytes != 0) && t->acts) {
+        make_room(c, t->count); /* it has waited, maybe in vain: dispatch_check left that to us */
     }
     transaction_expect_rows(c);
     if (c->env->misses_count) {
