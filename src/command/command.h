@@ -34,6 +34,7 @@ enum command_flag {
     CMD_SKIP_SLOWLOG = 1 << 19, /* skip_slowlog, for COMMAND INFO */
     CMD_TAKES = 1 << 20,        /* a value that lies apart is taken over: cmd_take_blob */
     CMD_SELECTS = 1 << 21,      /* SELECT: changes the database of those behind it */
+    CMD_CARRIES = 1 << 22,      /* its last key gets what the first one has: COPY, RENAME */
 };
 
 /* ACL categories, as ACL CAT names them. */
@@ -105,7 +106,7 @@ struct cmd {
     const struct lockset *held; /* locks held besides the keys' own; NULL outside EXEC/ALL_KEYS */
     struct resp_writer *w;
     enum cmd_outcome outcome;
-    bool repeats;               /* hits and misses were counted by an earlier run */
+    bool repeats;               /* an earlier run counted what it found, and what it did not */
     int64_t wake_us;            /* CMD_SLEEP: monotonic */
     size_t dropped_bytes;       /* of a reply that its client can't have: it is to be closed */
     size_t room_bytes;          /* that room was made for, beyond what batches have; CMD_ROOM */

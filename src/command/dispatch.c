@@ -100,10 +100,10 @@ uint32_t dispatch_keys(struct cmd *c, struct key *keys, uint32_t cap) {
 /* The command is over: CLIENT REPLY OFF and SKIP take effect. `mark` is where its reply began. */
 static void finish(struct cmd *c, struct chain_mark mark) {
     uint32_t flags = client_flags(c->client);
-    if (LIKELY(!(flags & REPLY_SILENT_FLAGS))) {
+    if (LIKELY(!(flags & (REPLY_SILENT_FLAGS | CLIENT_REPLY_SKIP_NEXT)))) {
         return;
     }
-    if (flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
+    if (flags & REPLY_SILENT_FLAGS) {
         chain_rewind(c->w->out, mark);
     }
     client_unset(c->client, CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
@@ -429,14 +429,15 @@ static void run_queued(struct cmd *c, bool reads) {
             if (reads || (end_bytes && (out->limit_bytes > end_bytes || !out->limit_bytes))) {
                 chain_limit(out, end_bytes);
             }
+            c->row_hits = 0;
             c->spec->fn(c);
             reply_end(c, &r);
             chain_limit(out, end_bytes);
+            c->repeats = true;
         }
         if (c->outcome == CMD_ROOM) {
             make_room_within_exec(c);
             c->room_bytes = ++rooms < EXEC_ROOMS_MAX ? c->room_bytes : CMD_ROOM_ANY;
-            c->repeats |= (c->spec->flags & CMD_READ) != 0;
         }
     } while (c->outcome == CMD_AGAIN || c->outcome == CMD_ROOM);
     c->env->over_limit = over_limit;

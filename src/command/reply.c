@@ -17,7 +17,7 @@ static bool only_reads(const struct cmd *c) {
 /* It is made again when there is room for it, or its client goes. */
 void reply_too_large(struct cmd *c, const struct reply *r) {
     const struct chain *out = c->w->out;
-    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes;
+    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - r->own_bytes - r->mark.dropped_bytes;
     size_t most = reply_bytes_max(c);
     bool fits = bytes <= most && (!r->end_bytes || r->own_bytes + bytes <= r->end_bytes);
     if (only_reads(c) && !r->mark.dropped_bytes && fits) {
@@ -26,6 +26,9 @@ void reply_too_large(struct cmd *c, const struct reply *r) {
     } else {
         c->dropped_bytes = bytes;
         client_set(c->client, CLIENT_CLOSE);
+        if (c->spec->fn == transaction_exec) {
+            transaction_count_reads(c);
+        }
     }
 }
 
@@ -44,19 +47,19 @@ static void drop_output(struct chain *out) {
     chain_drop_at_limit(out);
 }
 
-bool reply_has_room(struct cmd *c, size_t bytes, size_t certain, size_t growth) {
-    size_t most = reply_bytes_max(c);
-    if (most && certain > most) {
+bool reply_has_room(struct cmd *c, const struct reply_expected *expected) {
+    size_t most = reply_bytes_max(c), bytes = expected->bytes + expected->more;
+    if (most && expected->certain > most) {
         drop_output(c->w->out);
         return true;
     }
     size_t replies = MIN(with_slack(bytes), most);
     /* What never fits is not made room for: EXEC runs all the same, and does what it can. */
-    if (bytes <= c->env->settings->read_bytes_max || bytes > most ||
-        !keyspace_can_hold(c->env->ks, replies + growth)) {
+    if (bytes <= c->env->settings->read_bytes_max || expected->bytes > most ||
+        !keyspace_can_hold(c->env->ks, replies + expected->growth)) {
         return true;
     }
-    c->room_bytes = replies + growth;
+    c->room_bytes = replies + expected->growth;
     c->room_replies = replies;
     c->outcome = CMD_ROOM;
     return false;

@@ -9,7 +9,9 @@
 #include "command/command.h"
 #include "command/settings.h"
 
-enum { REPLY_SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT };
+/* Nothing of a reply stays. Not so where SKIP has just been said: that is for the command behind,
+ * and behind EXEC if it was said there. */
+enum { REPLY_SILENT_FLAGS = CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP };
 
 struct reply {
     struct chain_mark mark; /* where it begins */
@@ -70,8 +72,14 @@ void reply_limit_reads(struct cmd *c);
 static inline bool reply_is_beyond(const struct cmd *c) {
     return c->w->out->dropped_bytes && !client_has(c->client, REPLY_SILENT_FLAGS);
 }
-/* Of commands that also write: they are about to answer `bytes`, counted before, `certain` of them
- * whatever they write, and to add `growth`. False: CMD_ROOM, for all this. Where it is certainly
- * more than its client may have none of it is kept. */
-bool reply_has_room(struct cmd *c, size_t bytes, size_t certain, size_t growth) MUST_USE;
+/* Of commands that also write, as counted before. */
+struct reply_expected {
+    size_t bytes;   /* that they would answer now, ... */
+    size_t certain; /* ... of these, whatever they write, ... */
+    size_t more;    /* ... and that it may be longer by then */
+    size_t growth;  /* that they add to memory */
+};
+/* False: CMD_ROOM, for all this. Where it is certainly more than its client may have none of it is
+ * kept. */
+bool reply_has_room(struct cmd *c, const struct reply_expected *expected) MUST_USE;
 #endif

@@ -20,12 +20,15 @@
 #include "command/dispatch.h"
 #include "command/errors.h"
 #include "command/reply.h"
+#include "engine/hash.h"
 
 enum {
     WATCHES_MAX = 1 << 20,
     QUEUED_MAX = 1 << 24,
-    WRITTEN_BITS = 15,       /* 4 KB */
-    FIELD_BYTES = 64 * 1024, /* that a field of a hash is taken for: it has no limit */
+    WRITTEN_BITS = 12,             /* 16 KB */
+    VALUE_SAMPLES = 16,            /* members that a collection's size is told from */
+    ELEMENT_BYTES = 16,            /* of a reply, that an element takes beside its own, about */
+    FIELD_BYTES = CHAIN_LIMIT_MIN, /* that a field of a hash is taken for: it has no limit */
 };
 
 #define READ_BYTES_ANY (SIZE_MAX >> 32) /* of a reply without a limit: QUEUED_MAX add up */
@@ -33,6 +36,7 @@ enum {
 struct queued {
     const struct command *spec;
     uint32_t id, argc, keys_count;
+    bool ran;     /* maybe in vain: it has counted what it found */
     size_t bytes; /* of all this, which is a little more than the request's */
     struct key *keys;
     struct dispatch_counts counts; /* of its last run, where all of them read */
@@ -50,7 +54,6 @@ struct transaction {
     bool writes; /* one has CMD_WRITE */
     bool acts;   /* one does more than read and select a database */
     bool all;    /* one has CMD_ALL_KEYS or CMD_WALKS */
-    bool repeats; /* EXEC ran it, in vain: its hits and misses are in the statistics */
 };
 
 struct watch_key {
@@ -416,20 +419,23 @@ static void run_queue(struct cmd *c, struct transaction *t) {
     client_set(c->client, CLIENT_EXECUTING);
     resp_array(c->w, t->count);
     for (uint32_t i = 0; i < t->count && c->outcome == CMD_DONE; i++) {
-        bool waited = i == 0 && c->room_bytes; /* maybe in vain: dispatch_check left that to us */
         bool grown = mem_thread_bytes() - room_bytes > ENV_GROWTH_BYTES_MAX;
-        if (UNLIKELY(waited || grown) && t->acts) {
+        if (UNLIKELY(grown) && t->acts && !room_left(c, t, begin_bytes)) {
             make_room(c, t->count - i);
             room_bytes = mem_thread_bytes();
         }
         struct cmd inner = queued_cmd(c, t->v[i]);
-        inner.repeats = t->repeats;
+        inner.repeats = t->v[i]->ran;
         if (UNLIKELY(t->room_bytes != 0) && (inner.spec->flags & CMD_READ)) {
             inner.room_bytes = room_left(c, t, begin_bytes);
         }
         dispatch_call_queued(&inner, t->acts ? NULL : &t->v[i]->counts);
+        t->v[i]->ran = true;
         c->dropped_bytes += inner.dropped_bytes;
         c->outcome = inner.outcome;
+    }
+    if (UNLIKELY(c->dropped_bytes != 0)) {
+        c->dropped_bytes += chain_own_bytes(c->w->out) - begin_bytes;
     }
     client_unset(c->client, CLIENT_EXECUTING);
 }
@@ -438,58 +444,82 @@ static void set_db(struct client *client, unsigned db) {
     atomic_store_explicit(&client->db, (uint8_t)db, memory_order_relaxed);
 }
 
+void transaction_count_reads(struct cmd *c) {
+    struct transaction *t = c->client->transaction;
+    for (uint32_t i = 0; t && !t->acts && i < t->count; i++) {
+        struct cmd inner = queued_cmd(c, t->v[i]);
+        dispatch_count(&inner, &t->v[i]->counts);
+    }
+}
+
 /* Nothing has changed by it: it can be run again, and what it reads may not go for its reply.
  * False: it is to be. */
 static bool run_reads(struct cmd *c, struct transaction *t) {
     unsigned db = client_db(c->client);
     reply_limit_reads(c);
     run_queue(c, t);
-    t->repeats |= c->outcome == CMD_DONE;
     if (UNLIKELY(c->outcome != CMD_DONE || reply_is_beyond(c))) {
         set_db(c->client, db);
         return false;
     }
-    for (uint32_t i = 0; i < t->count; i++) {
-        struct cmd inner = queued_cmd(c, t->v[i]);
-        dispatch_count(&inner, &t->v[i]->counts);
-    }
+    transaction_count_reads(c);
     return true;
 }
 
-/* Keys that queued commands write, and a few that they do not: a bit for many hashes. */
+/* Of keys that queued commands write, and of a few that they do not: how many bytes they may add to
+ * what is there, about, by the first bits of the hash. 0: not written. */
 struct written {
     bool any, all;
-    uint64_t bits[1 << (WRITTEN_BITS - 6)];
+    uint32_t bytes[1 << WRITTEN_BITS];
 };
 
-static uint32_t written_at(const struct key *key) {
-    return (uint32_t)(key->hash >> (64 - WRITTEN_BITS));
+static uint32_t *written_at(struct written *w, const struct key *key) {
+    return &w->bytes[key->hash >> (64 - WRITTEN_BITS)];
 }
 
-static void note_written(struct written *w, const struct cmd *c) {
+/* What is answered of a whole value, about. */
+static size_t value_bytes(const struct entry *e) {
+    if (entry_type(e) == VALUE_STRING) {
+        return entry_string(e).len;
+    }
+    struct hash view;
+    return entry_memory_bytes(e, VALUE_SAMPLES) +
+           hash_count(entry_hash(e, &view)) * 2 * ELEMENT_BYTES;
+}
+
+/* Returns what it takes beside its arguments: a copy. */
+static size_t note_written(struct written *w, struct cmd *c) {
+    uint32_t flags = c->spec->flags;
+    size_t bytes = flags & CMD_GROWS ? dispatch_growth(c) / MAX(c->keys_count, 1u) : 0, carried = 0;
+    if (flags & CMD_CARRIES) {
+        const struct entry *e = cmd_peek(c, 0);
+        carried = *written_at(w, &c->keys[0]) + (e ? value_bytes(e) : 0);
+    }
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        uint32_t at = written_at(&c->keys[i]);
-        w->bits[at / 64] |= 1ULL << at % 64;
+        uint32_t *at = written_at(w, &c->keys[i]);
+        size_t most = *at + bytes + 1;
+        most = i == c->keys_count - 1 ? MAX(most, carried) : most;
+        *at = (uint32_t)MIN(most, (size_t)UINT32_MAX);
     }
     w->any = true;
     w->all |= c->keys_count == 0;
+    return flags & CMD_GROWS ? carried : 0;
 }
 
-static bool may_be_written(const struct written *w, const struct cmd *c) {
+/* May what it answers be another thing by then? Adds to *more by how much it may be longer. */
+static bool may_be_written(struct written *w, const struct cmd *c, size_t *more) {
+    size_t bytes = 0;
     for (uint32_t i = 0; i < c->keys_count; i++) {
-        uint32_t at = written_at(&c->keys[i]);
-        if (w->bits[at / 64] >> at % 64 & 1) {
-            return true;
-        }
+        bytes += *written_at(w, &c->keys[i]);
     }
-    return w->all || (w->any && c->keys_count == 0);
+    *more += MIN(bytes, read_bytes(c));
+    return bytes || w->all || (w->any && c->keys_count == 0);
 }
 
-/* What the queued reads would answer now. Those behind a write may answer anything then: it is what
- * there is to go by. `certain`: of those alone whose keys no command before them writes. */
-static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain) {
+/* Those behind a write may answer anything by then: it is what there is to go by. */
+static struct reply_expected count_reads(struct cmd *c, struct transaction *t) {
     struct written written = {0};
-    *certain = 0;
+    struct reply_expected expected = {0};
     struct chain *out = c->w->out;
     struct chain_mark mark = chain_mark(out);
     size_t limit_bytes = out->limit_bytes, begin_bytes = chain_own_bytes(out);
@@ -501,18 +531,18 @@ static size_t count_reads(struct cmd *c, struct transaction *t, size_t *certain)
         if (inner.spec->flags & (CMD_READ | CMD_SELECTS)) {
             dispatch_count_queued(&inner);
         }
-        if (!may_be_written(&written, &inner)) {
-            *certain += chain_own_bytes(out) + out->dropped_bytes - before;
+        if (!may_be_written(&written, &inner, &expected.more)) {
+            expected.certain += chain_own_bytes(out) + out->dropped_bytes - before;
         }
         if (inner.spec->flags & CMD_WRITE) {
-            note_written(&written, &inner);
+            expected.growth += note_written(&written, &inner);
         }
     }
-    size_t bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
+    expected.bytes = chain_own_bytes(out) + out->dropped_bytes - begin_bytes;
     chain_rewind(out, mark);
     chain_limit(out, limit_bytes);
     set_db(c->client, db);
-    return bytes;
+    return expected;
 }
 
 /* Before anything is written: its reads may answer much. False: it is run again when there is
@@ -524,8 +554,9 @@ static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
         return true;
     }
     t->room_bytes = 0;
-    size_t certain, bytes = count_reads(c, t, &certain);
-    if (reply_has_room(c, bytes, certain, t->growth_bytes)) {
+    struct reply_expected expected = count_reads(c, t);
+    expected.growth += t->growth_bytes;
+    if (reply_has_room(c, &expected)) {
         return true;
     }
     t->room_bytes = c->room_bytes;
@@ -568,6 +599,9 @@ void transaction_exec(struct cmd *c) {
         transaction_unwatch(client, c->env->ks, c->held);
         transaction_discard(client, c->env);
         return;
+    }
+    if (UNLIKELY(c->room_bytes != 0) && t->acts) {
+        make_room(c, t->count); /* it has waited, maybe in vain: dispatch_check left that to us */
     }
     transaction_expect_rows(c);
     if (c->env->misses_count) {

@@ -18,6 +18,8 @@ bool transaction_is_dirty(const struct client *client);
 bool transaction_writes(const struct client *client);
 /* Before SWAPDB: marks the watchers of keys of `db` that exist in `other`. */
 void transaction_swapping(struct partition *p, unsigned db, unsigned other, int64_t now_ms);
+/* Counts the queued commands where all of them read: what they answered stays, or was too long. */
+void transaction_count_reads(struct cmd *c);
 /* Copies the command to the client's queue. */
 void transaction_queue(struct cmd *c);
 /* Drops queue and MULTI state; watches are dropped too. */

@@ -25,7 +25,9 @@
  * 6. What an eviction has put in the drain is freed before the next one: it counts until then.
  * 7. A value that replies are sent from is an orphan when it goes (blob.h): memory that stays until
  *    they are sent, or their clients are closed for what they hold. Each time room is made what
- *    has become of that counts as gone, or all keys would go at once and nothing come of it. */
+ *    has become of that counts as gone, or all keys would go at once and nothing come of it.
+ * 8. What the caller has locked is what it works on: none of it goes between the commands of an
+ *    EXEC, as long as other partitions have anything. */
 #include <stdatomic.h>
 
 #include "base/mem.h"
@@ -462,6 +464,10 @@ static bool enter(const struct evictor *v, struct partition *p) {
     return lockset_has(v->held, p) || lock_try(&p->lock);
 }
 
+static bool is_spared(const struct evictor *v, const struct partition *p) {
+    return UNLIKELY(v->spares) && lockset_has(v->held, p);
+}
+
 static void leave(const struct evictor *v, struct partition *p) {
     if (!v->held || !lockset_has(v->held, p)) {
         lock_release(&p->lock);
@@ -479,6 +485,10 @@ static bool evict_best(struct keyspace *ks, struct partition *p, struct evictor 
             break;
         }
         struct partition *where = ks->partitions[candidate.partition];
+        if (is_spared(v, where)) {
+            stays++;
+            continue;
+        }
         if (where != p) {
             leave(v, p);
             p = where;
@@ -528,9 +538,10 @@ static enum freed free_something(struct keyspace *ks, uint32_t shard, int64_t no
             turn++;
             continue;
         }
+        bool spared = is_spared(v, p);
         if (part_drain_step(p)) {
             freed = FREED_DRAINED;
-        } else if (policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
+        } else if (!spared && policy_of(policy)->evicts && part_sample(p, v, now_ms)) {
             freed = FREED_ENTRY;
         }
         if (freed != FREED_NOTHING || !evictor_has_any(v)) {
@@ -560,11 +571,12 @@ static uint64_t orphaned(const struct evictor *v) {
  * may be more of them than `limit`. */
 static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit) {
     static const uint32_t costs[] = {0, [FREED_DRAINED] = DRAIN_STEP_COST, [FREED_ENTRY] = 1};
-    uint32_t fruitless = 0, freed_count = 0, cost = 0, rounds = limit + ks->partitions_count;
+    struct evictor *v = &ks->evictors[shard];
+    uint32_t fruitless = 0, freed_count = 0, cost = 0, rounds = limit + 2 * ks->partitions_count;
     int64_t since = 0;
     for (uint32_t i = 0; i < rounds && cost < limit && fruitless < ks->partitions_count; i++) {
         if (i % LOOK_EVERY == 0 || since - mem_thread_bytes() > LOOK_BYTES) {
-            if (excess(ks) <= orphaned(&ks->evictors[shard])) {
+            if (excess(ks) <= orphaned(v)) {
                 break;
             }
             since = mem_thread_bytes();
@@ -573,8 +585,12 @@ static uint32_t shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint
         cost += costs[freed];
         fruitless = freed == FREED_NOTHING ? fruitless + 1 : 0;
         freed_count += freed != FREED_NOTHING;
+        if (fruitless == ks->partitions_count && v->spares) {
+            v->spares = false;
+            fruitless = 0;
+        }
     }
-    ks->evictors[shard].barren = fruitless == ks->partitions_count;
+    v->barren = fruitless == ks->partitions_count;
     return freed_count;
 }
 
@@ -669,9 +685,12 @@ static bool make_room(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint3
 
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
                         int64_t now_ms, uint32_t commands) {
-    ks->evictors[shard].held = held;
+    struct evictor *v = &ks->evictors[shard];
+    v->held = held;
+    v->spares = held && !lockset_is_empty(held);
     bool made = make_room(ks, shard, now_ms, commands);
-    ks->evictors[shard].held = NULL;
+    v->held = NULL;
+    v->spares = false;
     return made;
 }
 

@@ -31,6 +31,7 @@ struct evict_pool {
  * entries; the others use the first one. */
 struct evictor {
     const struct lockset *held; /* partitions that the caller has locked; the others are tried */
+    bool spares;               /* what these have stays, as long as others have anything */
     int64_t room_bytes;        /* mem_thread_bytes when room was last made, ... */
     uint64_t room_max;         /* ... for this maxmemory */
     bool freed;                /* something, when room was last made */

@@ -151,11 +151,12 @@ bool keyspace_is_short(const struct keyspace *ks);
  * a step of compaction. False when there was nothing to free and nothing to move. */
 bool keyspace_shrink(struct keyspace *ks, uint32_t shard, int64_t now_ms, uint32_t limit);
 /* The same before a batch of `commands` (where partitions are locked already, `held`, others that
- * are taken are left out), and a step of compaction where holes take memory above
- * maxmemory. True when commands that grow may be executed: memory is within the limit afterwards,
- * or, if something could be evicted, above it by less than a 64th (buffers come and go); and while
- * it comes down after maxmemory was lowered, as long as eviction is faster than growth. Resident
- * memory above the limit is refused for only when nothing could be evicted. */
+ * are taken are left out, and those locked are the last that something goes from), and a step of
+ * compaction where holes take memory above maxmemory. True when commands that grow may be executed:
+ * memory is within the limit afterwards, or, if something could be evicted, above it by less than a
+ * 64th (buffers come and go); and while it comes down after maxmemory was lowered, as long as
+ * eviction is faster than growth. Resident memory above the limit is refused for only when nothing
+ * could be evicted. */
 bool keyspace_make_room(struct keyspace *ks, const struct lockset *held, uint32_t shard,
                         int64_t now_ms, uint32_t commands);
 /* The last keyspace_make_room of that shard freed or moved something: the next may be enough. */

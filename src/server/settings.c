@@ -6,7 +6,7 @@
 
 enum {
     INLINE_BYTES_MAX = 64 * 1024,
-    GROWTH_SHARE = 256, /* of maxmemory */
+    ALONE_SHARE = 1024, /* of maxmemory: no room is asked for less */
 };
 
 static void destroy(struct settings *s) {
@@ -44,9 +44,10 @@ static uint64_t clients_bytes_max(const struct config *c) {
     return percent ? max / 100 * percent : bytes ? bytes : max / 2;
 }
 
-/* Per cent would be too much with many shards, and room is made for megabytes in one go. */
-static size_t growth_bytes_max(uint64_t maxmemory) {
-    return maxmemory ? MAX((size_t)ENV_GROWTH_BYTES_MAX, maxmemory / GROWTH_SHARE) : 0;
+/* Many clients at once take it each, in one round of the loop: it is little of maxmemory even for a
+ * hundred of them. */
+static size_t alone_bytes_max(uint64_t maxmemory) {
+    return maxmemory ? MAX((size_t)CHAIN_LIMIT_MIN, maxmemory / ALONE_SHARE) : 0;
 }
 
 /* Of two limits, of which 0 is none. */
@@ -108,7 +109,7 @@ struct settings *settings_make(const struct config *c, uint32_t maxclients) {
     s->output_hard_bytes = output.hard_bytes;
     s->output_soft_bytes = output.soft_bytes;
     s->output_soft_s = (uint32_t)output.soft_s;
-    s->growth_bytes_max = growth_bytes_max(s->keyspace.maxmemory_bytes);
+    s->growth_bytes_max = alone_bytes_max(s->keyspace.maxmemory_bytes);
     set_reply_limits(s);
     s->store_timeout_ms = (uint32_t)config_int(c, "store-timeout");
     s->balance = balance_of(config_text(c, "accept-balance"));

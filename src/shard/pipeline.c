@@ -226,7 +226,7 @@ static void finish(struct session *s, struct request *r) {
         park_command_done(s);
     }
     s->room_asks = 0;
-    s->room_repeats = false;
+    s->repeats = false;
     uint32_t flags = client_flags(&s->client);
     if (UNLIKELY(flags & (CLIENT_RESUMED | CLIENT_CLOSE))) {
         client_unset(&s->client, CLIENT_RESUMED);
@@ -255,10 +255,10 @@ static void run(struct shard *sh, struct session *s, struct cmd *c) {
             break;
         }
         sh->env.misses_count = 0;
-        c->repeats = s->room_repeats;
+        c->repeats = s->repeats;
         if (dispatch_check(c) == DISPATCH_RUN) {
             call_locked(sh, c);
-            s->room_repeats |= c->outcome == CMD_ROOM && (c->spec->flags & CMD_READ);
+            s->repeats = c->outcome != CMD_DONE;
         }
         if (UNLIKELY(s->room_taken != 0)) {
             room_taken(s);

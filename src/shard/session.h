@@ -105,7 +105,7 @@ struct session {
     bool room_expected;       /* it has been let in */
     bool room_waits;          /* it has not */
     uint32_t room_turns, room_asks; /* that it took so far */
-    bool room_repeats;        /* its command reads, and ran in vain: it has counted what it found */
+    bool repeats;             /* its command ran in vain: it has counted what it found */
     size_t room_taken;        /* by its command, which runs */
     size_t room_uncounted;    /* by its replies, since its buffers were counted */
     struct list unsent_node;  /* in shard->unsent */

@@ -415,3 +415,22 @@ def test_a_reply_that_nobody_wants_is_not_too_large():
         client.send("MGET", *["e"] * 15000)  # 120 MB
         assert client.cmd("CLIENT", "REPLY", "ON") == "OK"
         assert info(client, "stats")["evicted_clients"] == "0"
+
+
+@pytest.mark.parametrize("queued", ["OFF", "SKIP"])
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_a_transaction_that_silences_replies(first, queued):
+    """SKIP is for what comes after EXEC, whose reply is too large; OFF is for EXEC itself."""
+    with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru") as instance:
+        client, own = instance.client(), instance.client()
+        assert client.cmd("SET", "e", b"v" * 8000) == "OK"
+        commands = [("MULTI",), ("CLIENT", "REPLY", queued), *first] + [("MGET", *["e"] * 1000)] * 5
+        assert own.pipeline(commands) == ["OK"] + ["QUEUED"] * (len(commands) - 1)
+        own.sock.sendall(b"".join(encode(c) for c in (
+            ("EXEC",), ("PING",), ("CLIENT", "REPLY", "ON"), ("PING",))))
+        if queued == "OFF":
+            assert [own.read(), own.read()] == ["OK", "PONG"]
+        else:
+            with pytest.raises((OSError, EOFError)):
+                own.read()
+        assert info(client, "stats")["evicted_clients"] == str(int(queued == "SKIP"))

@@ -165,6 +165,27 @@ def test_replies_one_after_the_other():
             assert peak_rss(instance) < before + 2.5 * values * 8000
 
 
+def test_many_replies_below_a_megabyte():
+    """No single one is much, but all of them come within a round of the loop."""
+    limit, values, got = 64 << 20, 110, []
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru") as instance:
+        client = instance.client()
+        if not is_jemalloc(client):
+            pytest.skip("under sanitizers freed memory comes back late")
+        fill_small(client, limit)
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+
+        def read():
+            own = instance.client()
+            for _ in range(5):
+                got.append(len(own.cmd("MGET", *["value"] * values)))
+
+        run_all(40, read)
+        assert got == [values] * 200
+        assert info(client, "stats")["evicted_clients"] == "0"
+        assert peak_rss(instance) < limit * 1.06
+
+
 MGET = ("MGET",) + ("value",) * 1000  # a sixth of 48 MB: no two of them at a time
 
 

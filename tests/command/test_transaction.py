@@ -64,6 +64,30 @@ def test_long_reads_one_after_the_other(full, name):
         assert peak_rss(instance) < max(FULL_BYTES * 1.06, before + (2 << 20))
 
 
+def test_long_reads_of_what_it_copies(full):
+    """12 MB each, of keys that are not there before."""
+    instance, client = full
+    got = []
+    fields = [x for n in range(50) for x in ("f%d" % n, VALUE)]
+
+    def read():
+        own = instance.client()
+        number = own.cmd("CLIENT", "ID")
+        name, copy = "from:%d" % number, "to:%d" % number
+        reads = [("HGETALL", copy)] * 30
+        for _ in range(3):
+            reply = own.pipeline(transaction(("HSET", name, *fields), ("COPY", name, copy), *reads,
+                                             ("DEL", name, copy)))[-1]
+            got.append([len(pairs) for pairs in reply[2:-1]] == [100] * 30)
+
+    before = peak_rss(instance)
+    run_all(8, read)
+    assert got == [True] * 24
+    assert info(client, "stats")["evicted_clients"] == "0"
+    if is_jemalloc(client):
+        assert peak_rss(instance) < max(FULL_BYTES * 1.06, before + (2 << 20))
+
+
 def test_noeviction():
     """Reads are answered though there is no room, but one after the other."""
     limit, got = 64 << 20, []
@@ -185,6 +209,54 @@ def test_what_is_run_twice_is_counted_once(full, first):
     assert calls(client, "mget") == (20, 0) and calls(client, "get") == (1, 1)
     assert calls(client, "exec") == (1, 0) and calls(client, "multi") == (1, 0)
     assert info(client, "errorstats")["errorstat_WRONGTYPE"] == "count=1"
+
+
+@pytest.mark.parametrize("within", ["alone", "EXEC"])
+@pytest.mark.parametrize("name", ["text", "hash"])
+def test_what_is_copied_is_found_once(full, name, within):
+    """It waits for room for the copy once it has found the value."""
+    client = full[1]
+    assert client.cmd("SETRANGE", "text", (4 << 20) - 1, "x") == 4 << 20
+    for n in range(40):
+        assert client.cmd("HSET", "hash", "f%d" % n, b"v" * 100000) == 1
+    hits = int(info(client, "stats")["keyspace_hits"])
+    if within == "EXEC":
+        assert client.pipeline(transaction(("COPY", name, "copy")))[-1] == [1]
+    else:
+        assert client.cmd("COPY", name, "copy") == 1
+    assert int(info(client, "stats")["keyspace_hits"]) == hits + 1
+
+
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_what_is_too_long_is_counted(full, first):
+    """All of it has run, though nothing of it is answered."""
+    instance, client = full
+    own, before = instance.client(), info(client, "stats")
+    with pytest.raises(OSError):
+        own.pipeline(transaction(*first, *[("GET", "value")] * 8000))
+    after = info(client, "stats")
+    assert int(after["keyspace_hits"]) == int(before["keyspace_hits"]) + 8000
+    assert calls(client, "get") == (8000, 0) and calls(client, "exec") == (1, 0)
+
+
+@pytest.mark.parametrize("maxmemory", [0, 256 << 20])
+@pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])
+def test_the_hard_limit_is_for_the_whole_reply(first, maxmemory):
+    """Each of its parts is within it."""
+    with Instance(maxmemory=maxmemory) as instance:
+        client, own = instance.client(), instance.client()
+        limit = ("client-output-buffer-limit", "normal 10mb 0 0")
+        assert client.cmd("CONFIG", "SET", *limit) == "OK"
+        assert own.cmd("SELECT", "0") == "OK"  # from here on its shard knows the limit
+        assert client.cmd("SET", "value", VALUE) == "OK"
+        with pytest.raises(OSError):
+            own.pipeline(transaction(*first, *[MGET] * 20))
+        got = info(client, "stats")
+        assert got["client_output_buffer_limit_disconnections"] == "1"
+        assert got["evicted_clients"] == "0"
+        instance.wait_log("bytes at once are more than clients may hold")
+        said = int(instance.log.split(" bytes at once")[0].split()[-1])
+        assert 2000 * len(VALUE) < said < 2001 * (len(VALUE) + 20)
 
 
 @pytest.mark.parametrize("first", [(), (("SET", "own", "x"),)], ids=["reads", "writes"])

@@ -74,6 +74,23 @@ def test_resp3_replies_a_map(shop):
     assert shop.cmd("GET", "qty:99") is Nil
 
 
+def test_keys_are_counted_once(shop):
+    """A command that waits for rows counts each key as it was when the command came."""
+    def counts():
+        info = shop.server.info("stats")
+        return int(info["keyspace_hits"]), int(info["keyspace_misses"])
+
+    hits, misses = counts()
+    assert shop.cmd("SET", "own", "x") == "OK"
+    for commands, found, missed in (([["MGET", "qty:1", "own", "qty:3"]], 1, 2),
+                                    ([["MGET", "qty:1", "own", "qty:3"]], 3, 0),
+                                    ([["EXISTS", "own", "item:1", "qty:1", "item:99"]], 2, 2),
+                                    ([["MULTI"], ["GET", "own"], ["GET", "qty:1"], ["EXEC"]], 2, 0)):
+        shop.pipeline(commands)
+        hits, misses = hits + found, misses + missed
+        assert counts() == (hits, misses), commands
+
+
 def test_unique_and_composite_keys(shop):
     assert shop.cmd("HGET", "user:email:bob@example.com", "id") == b"2"
     assert shop.cmd("MGET", "cart:1:KETTLE", "cart:2:KETTLE", "cart:1:a:b", "cart:3:KETTLE") == [

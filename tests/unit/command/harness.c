@@ -196,7 +196,6 @@ static void wait_for_room(struct harness *h, struct cmd *c) {
     h->reply = (struct buf){0};
     h->asked_bytes = c->room_bytes;
     h->asked++;
-    c->repeats = c->spec->flags & CMD_READ;
     if (h->waits) {
         h->waits(h);
     }
@@ -215,6 +214,7 @@ static void call(struct harness *h, struct cmd *c) {
         lockset_lock(&h->locked, h->ks);
         dispatch_call(c);
         lockset_unlock(&h->locked, h->ks);
+        c->repeats = true;
         if (first) {
             h->outcome = c->outcome;
             first = false;

@@ -279,6 +279,49 @@ static void test_others_partitions_are_taken(void **state) {
     mem_thread_unregister();
 }
 
+static uint64_t entries_in(const struct keyspace *ks, const struct lockset *set, bool in) {
+    uint64_t entries = 0;
+    for (uint32_t i = 0; i < ks->partitions_count; i++) {
+        const struct partition *p = ks->partitions[i];
+        entries += lockset_has(set, p) == in ? table_count(p->db[0]) : 0;
+    }
+    return entries;
+}
+
+/* Who has partitions locked works on what is in them: that stays while there is anything else, by
+ * every policy, and goes when there is not. */
+static void test_what_is_locked_goes_last(void **state) {
+    static const enum evict_policy policies[] = {EVICT_ALL_RANDOM, EVICT_ALL_LRU, EVICT_ALL_LFU};
+    mem_thread_register();
+    for (unsigned i = 0; i < ARRAY_COUNT(policies); i++) {
+        struct keyspace *ks = keyspace_create(2, 5, NULL);
+        struct lockset own = {{0}};
+        for (uint32_t p = 0; p < ks->partitions_count; p += 2) {
+            lockset_add(&own, ks->partitions[p]);
+        }
+        for (unsigned n = 0; n < KEYS; n++) {
+            set(ks, 0, n);
+        }
+        uint64_t filled = (uint64_t)mem_used_bytes(), key_bytes = 50; /* and a little more */
+        uint64_t owned = entries_in(ks, &own, true);
+        lockset_lock(&own, ks);
+        struct keyspace_params params = {.policy = policies[i],
+                                         .maxmemory_bytes = filled - KEYS / 4 * key_bytes};
+        keyspace_set_params(ks, &params);
+        assert_true(keyspace_make_room(ks, &own, 0, 1, KEYS));
+        assert_int_equal(entries_in(ks, &own, true), owned);
+        assert_true(entries_in(ks, &own, false) < KEYS - owned);
+        params.maxmemory_bytes = filled - KEYS / 4 * 3 * key_bytes;
+        keyspace_set_params(ks, &params);
+        assert_true(keyspace_make_room(ks, &own, 0, 1, KEYS));
+        assert_int_equal(entries_in(ks, &own, false), 0);
+        assert_in_range(entries_in(ks, &own, true), 1, owned - 1);
+        lockset_unlock(&own, ks);
+        keyspace_destroy(ks);
+    }
+    mem_thread_unregister();
+}
+
 /* Where nothing may be evicted, refusing commands is what holds resident memory. */
 static void test_refused_for_resident_memory(void **state) {
     static const struct {
@@ -580,6 +623,7 @@ int main(void) {
         cmocka_unit_test(test_lowered_by_much),
         cmocka_unit_test(test_holes_that_stay),
         cmocka_unit_test(test_others_partitions_are_taken),
+        cmocka_unit_test(test_what_is_locked_goes_last),
         cmocka_unit_test(test_refused_for_resident_memory),
         cmocka_unit_test(test_room_for_what_is_expected),
         cmocka_unit_test(test_shares_of_what_is_expected),
