@@ -116,9 +116,10 @@ void net_resume_read(struct net *net, struct conn *conn);
  * first of them. They are the kernel's until the next DATA or CLOSED. `len` 0 takes the wish back.
  */
 void net_receive_into(struct net *net, struct conn *conn, char *at, size_t len);
-/* Cancels what is in flight, drops unsent output, closes the fd and reports CLOSED from a later
- * net_wait. Idempotent. No later net_wait reports another event of `conn`; what already stands in
- * the caller's array is to be ignored, but for net_event_done. */
+/* Cancels what is in flight, drops unsent output (at once, unless the kernel is just about to take
+ * some of it), closes the fd and reports CLOSED from a later net_wait. Idempotent. No later
+ * net_wait reports another event of `conn`; what already stands in the caller's array is to be
+ * ignored, but for net_event_done. */
 void net_close(struct net *net, struct conn *conn);
 
 /* Stops taking connections from the listeners, for good. Those the kernel had accepted before are

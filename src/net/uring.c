@@ -241,10 +241,22 @@ static void uring_receive_into(struct net *net, struct conn *conn) {
     cancel_recv(of_net(net), conn);
 }
 
+/* True when the kernel is done with what it was to send. Its completion is still to come, behind
+ * those of others, of which it hands out some at a time. */
+static bool cancel_send_now(struct uring *u, struct conn *conn) {
+    if (io_uring_sq_ready(&u->ring)) {
+        submit(u);
+    }
+    struct io_uring_sync_cancel_reg reg = {.addr = pack(OP_SEND, conn), .fd = -1};
+    return io_uring_register_sync_cancel(&u->ring, &reg) == 0;
+}
+
 static void uring_close(struct net *net, struct conn *conn) {
     struct uring *u = of_net(net);
     cancel_recv(u, conn);
-    if (conn->sending) {
+    if (!conn->sending || cancel_send_now(u, conn)) {
+        chain_clear(&conn->out);
+    } else {
         cancel(u, pack(OP_SEND, conn));
     }
     maybe_closed(u, conn);

@@ -52,7 +52,6 @@ void session_close(struct session *s) {
     park_forget(s);
     room_let_go(s);
     s->state = SESSION_CLOSED;
-    held_recount(s);
     room_counted(s);
     hmap_remove(&sh->sessions_by_id, &s->by_id);
     pthread_mutex_lock(&sh->registry);
@@ -66,6 +65,7 @@ void session_close(struct session *s) {
         buf_free(&s->in);
     }
     net_close(sh->net, &s->conn);
+    held_recount(s);
     /* Until what is under way has ended. */
     s->leaving_bytes = chain_own_bytes(&s->conn.out) + s->leaving_orphans + s->bulk.buf.cap;
     atomic_fetch_add(&sh->env.ks->leaving_bytes, s->leaving_bytes);

@@ -434,3 +434,25 @@ def test_a_transaction_that_silences_replies(first, queued):
             with pytest.raises((OSError, EOFError)):
                 own.read()
         assert info(client, "stats")["evicted_clients"] == str(int(queued == "SKIP"))
+
+
+def test_many_that_do_not_read_and_are_closed():
+    """What they held came back only when the kernel had told of all requests that stood before that,
+    half of maxmemory later."""
+    limit = 64 << 20
+    with Instance(maxmemory=limit, maxmemory_policy="allkeys-lru", shards=1) as instance:
+        client = instance.client()
+        if not is_jemalloc(client):
+            pytest.skip("under sanitizers freed memory comes back late")
+        assert client.cmd("CONFIG", "SET", "loglevel", "warning") == "OK"  # nobody reads the log
+        fill_small(client, limit)
+        assert client.cmd("SET", "value", b"v" * 8000) == "OK"
+        before = peak_rss(instance)
+        asking = [instance.client() for _ in range(300)]
+        for other in asking:
+            other.sock.sendall(b"".join(encode(("MGET", *["value"] * 7)) for _ in range(10)))
+        until(lambda: int(info(client, "stats")["evicted_clients"]) > 150, "closed")
+        assert client.cmd("PING") == "PONG"
+        assert peak_rss(instance) < max(before, limit * 1.2)
+        for other in asking:
+            other.close()

@@ -342,6 +342,30 @@ static void close_during_a_send(void **state) {
     env_destroy(env);
 }
 
+/* Many may be closed in one round for what they hold: it is free at once, not when the kernel has
+ * told of all that others have sent before. */
+static void output_of_the_closed_is_free_at_once(void **state) {
+    struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
+    for (int tcp = 0; tcp < 2; tcp++) {
+        struct client *c = client_open(env, tcp, 1);
+        uint64_t at = 0;
+        get_stuck(env, c, &at);
+        env_close(env, c);
+        assert_int_equal(c->conn.out.len_bytes, 0);
+        RUN_UNTIL(env, c->closed);
+        client_free(env, c);
+        c = client_open(env, tcp, 2); /* the send was not even submitted */
+        at = 0;
+        output_stream(c, &at, 16 * 1024 * 1024);
+        net_send(env->net, &c->conn);
+        env_close(env, c);
+        assert_int_equal(c->conn.out.len_bytes, 0);
+        RUN_UNTIL(env, c->closed);
+        client_free(env, c);
+    }
+    env_destroy(env);
+}
+
 static void many_chunks_leave_in_order(void **state) {
     enum { CHUNKS = NET_IOV_MAX * 6 + 5 };
     struct env *env = env_create(*(enum net_backend *)*state, NULL, 0);
@@ -584,6 +608,7 @@ int main(void) {
         BOTH(flush_sends_without_waiting),
         BOTH(many_connections),
         BOTH(close_during_a_send),
+        BOTH(output_of_the_closed_is_free_at_once),
         BOTH(many_chunks_leave_in_order),
         BOTH(few_buffers),
         BOTH(buffers_run_out_and_come_back),
