@@ -247,7 +247,6 @@ def test_the_hard_limit_is_for_the_whole_reply(first, maxmemory):
         client, own = instance.client(), instance.client()
         limit = ("client-output-buffer-limit", "normal 10mb 0 0")
         assert client.cmd("CONFIG", "SET", *limit) == "OK"
-        assert own.cmd("SELECT", "0") == "OK"  # from here on its shard knows the limit
         assert client.cmd("SET", "value", VALUE) == "OK"
         with pytest.raises(OSError):
             own.pipeline(transaction(*first, *[MGET] * 20))
