@@ -26,6 +26,11 @@ bool num_parse_memory(struct slice text, uint64_t *out_bytes) MUST_USE;
  * (at most a day). */
 bool num_parse_span_ms(struct slice text, int64_t unit_ms, int64_t *out_ms) MUST_USE;
 
+/* The power of two that is at most n; n > 0. */
+static inline uint32_t num_log2(uint64_t n) {
+    return 63u - (uint32_t)__builtin_clzll(n);
+}
+
 /* Write without a terminating zero; return the length. `out` has room for the constant above. */
 size_t num_format_i64(char *out, int64_t value);
 size_t num_format_u64(char *out, uint64_t value);

@@ -47,7 +47,7 @@ static void drop_output(struct chain *out) {
     chain_drop_at_limit(out);
 }
 
-bool reply_has_room(struct cmd *c, const struct reply_expected *expected) {
+bool reply_ask_room(struct cmd *c, const struct reply_expected *expected) {
     size_t most = reply_bytes_max(c), bytes = expected->bytes + expected->more;
     if (most && expected->certain > most) {
         drop_output(c->w->out);

@@ -79,7 +79,7 @@ struct reply_expected {
     size_t more;    /* ... and that it may be longer by then */
     size_t growth;  /* that they add to memory */
 };
-/* False: CMD_ROOM, for all this. Where it is certainly more than its client may have none of it is
- * kept. */
-bool reply_has_room(struct cmd *c, const struct reply_expected *expected) MUST_USE;
+/* Asks for room for all this where it takes much. False: it is to be waited for (CMD_ROOM). Where
+ * it is certainly more than its client may have none of it is kept. */
+bool reply_ask_room(struct cmd *c, const struct reply_expected *expected) MUST_USE;
 #endif

@@ -547,7 +547,7 @@ static struct reply_expected count_reads(struct cmd *c, struct transaction *t) {
 
 /* Before anything is written: its reads may answer much. False: it is run again when there is
  * room. */
-static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
+static bool ask_room_for_replies(struct cmd *c, struct transaction *t) {
     size_t read_bytes_max = c->env->settings->read_bytes_max;
     bool asked = t->room_bytes && c->room_bytes >= t->room_bytes;
     if (LIKELY(read_bytes_max == 0 || t->read_bytes <= read_bytes_max) || asked) {
@@ -556,7 +556,7 @@ static bool has_room_for_replies(struct cmd *c, struct transaction *t) {
     t->room_bytes = 0;
     struct reply_expected expected = count_reads(c, t);
     expected.growth += t->growth_bytes;
-    if (reply_has_room(c, &expected)) {
+    if (reply_ask_room(c, &expected)) {
         return true;
     }
     t->room_bytes = c->room_bytes;
@@ -572,7 +572,7 @@ static bool run_transaction(struct cmd *c, struct transaction *t) {
         transaction_unwatch(c->client, c->env->ks, c->held);
         return true;
     }
-    if (!has_room_for_replies(c, t)) {
+    if (!ask_room_for_replies(c, t)) {
         return false;
     }
     transaction_unwatch(c->client, c->env->ks, c->held);

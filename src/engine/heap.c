@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/mem.h"
+#include "base/num.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define HEAP_POISONS 1
@@ -102,7 +103,7 @@ static inline unsigned bin_of(uint32_t granules) {
     if (granules < HEAP_BINS_EXACT) {
         return granules;
     }
-    unsigned octave = 31u - (unsigned)__builtin_clz(granules);
+    unsigned octave = num_log2(granules);
     unsigned step = granules >> (octave - BIN_STEP_BITS) & (BIN_STEPS - 1);
     return HEAP_BINS_EXACT + (octave - EXACT_BITS) * BIN_STEPS + step;
 }
@@ -178,7 +179,7 @@ static unsigned sparse_bin(const struct heap *h, const struct heap_block *b) {
     if (holes >> (shift + 1) == 0) {
         return 0;
     }
-    unsigned bin = 63u - (unsigned)__builtin_clzll(holes) - shift;
+    unsigned bin = num_log2(holes) - shift;
     return MIN(bin, (unsigned)HEAP_SPARSE_BINS - 1);
 }
 

@@ -2,6 +2,7 @@
 #include "engine/policy_size.h"
 
 #include "base/assert.h"
+#include "base/num.h"
 
 enum {
     LOG_BITS = 8,    /* after the point */
@@ -20,7 +21,7 @@ enum {
 /* Linear between powers of two, off by at most 0.09. */
 static uint32_t log_of(uint64_t n) {
     n = MIN(MAX(n, 1u), 1ull << 48);
-    unsigned whole = 63 - (unsigned)__builtin_clzll(n);
+    unsigned whole = num_log2(n);
     return whole << LOG_BITS | (uint32_t)((n << LOG_BITS >> whole) % LIFE_ONE);
 }
 

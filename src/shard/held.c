@@ -14,13 +14,14 @@
 #include "shard/session.h"
 
 #include "base/log.h"
+#include "base/num.h"
 #include "engine/blob.h"
 
 enum { LOOKS_MAX = 64, CLOSED_MAX = 64 };
 
 /* Of `bytes` > 0. */
 static uint32_t class_of(size_t bytes) {
-    uint32_t log2 = 63 - (uint32_t)__builtin_clzll(MAX(bytes / HELD_BYTES_MIN, (size_t)1));
+    uint32_t log2 = num_log2(MAX(bytes / HELD_BYTES_MIN, (size_t)1));
     return MIN(log2, (uint32_t)HELD_CLASSES - 1);
 }
 

@@ -161,6 +161,8 @@ static void handle_message(struct shard *sh, struct message *m) {
     }
 }
 
+/* After the wait, before what it brought: who asks because another shard has answered (CONFIG SET)
+ * finds what that shard had posted before. */
 static void handle_messages(struct shard *sh) {
     for (uint32_t i = 0; i < MESSAGES_A_LOOP_MAX; i++) {
         struct message *m = mailbox_take(&sh->mailbox);
@@ -285,8 +287,8 @@ static void run_loop(struct shard *sh) {
         sh->idle_ticks += timeout_us ? ticks - before : 0;
         sh->busy_ticks += timeout_us ? 0 : ticks - before;
         read_clocks(sh);
-        handle_events(sh);
         handle_messages(sh);
+        handle_events(sh);
         if (!list_empty(&sh->runnable)) {
             run_resumed(sh);
         }

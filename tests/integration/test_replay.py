@@ -78,7 +78,7 @@ def test_share_of_objects_is_memory(plain, objects):
 
 
 def test_server_with_limit(forebay, trace):
-    server = forebay(port=True)
+    server = forebay(port=True, shards=1)  # three take more than the limit while they are empty
     c = server.client()
     out = replay("--server", "a=127.0.0.1:%d" % server.port, "--server",
                  "b=127.0.0.1:%d" % server.port, "--flush", "--maxmemory", "8mb", "--policy",

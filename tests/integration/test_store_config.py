@@ -171,6 +171,18 @@ def test_maps_are_changed_at_run_time(db, forebay):
     assert c.cmd("GET", "qty:1") == b"7"
 
 
+def test_a_changed_map_holds_for_all_once_it_is_answered(db, forebay):
+    server = forebay(db, shards=2)
+    c, other = server.client(), server.client()
+    for _ in range(30):
+        for column, value in (("name", b"Kettle"), ("price", b"19.90")):
+            mapping = "label label:{id} table=items as=string:" + column
+            assert c.cmd("CONFIG", "SET", "map", mapping) == "OK"
+            assert other.cmd("GET", "label:1") == value
+        assert c.cmd("CONFIG", "SET", "map", "-label") == "OK"
+        assert other.cmd("GET", "label:1") is Nil
+
+
 @pytest.mark.parametrize("mapping", [
     "bad bad:{id} table=nothing as=hash", "bad bad:{name} table=items as=hash", "bad",
     "-nothing", "qty qty:{id} table=nothing as=string:qty"])

@@ -265,6 +265,15 @@ static void test_format_bytes(void **state) {
     }
 }
 
+static void test_log2(void **state) {
+    assert_int_equal(num_log2(1), 0);
+    assert_int_equal(num_log2(UINT64_MAX), 63);
+    for (uint32_t i = 1; i < 64; i++) {
+        assert_int_equal(num_log2(1ull << i), i);
+        assert_int_equal(num_log2((1ull << i) - 1), i - 1);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parse_i64),
@@ -278,6 +287,7 @@ int main(void) {
         cmocka_unit_test(test_memory),
         cmocka_unit_test(test_span),
         cmocka_unit_test(test_format_bytes),
+        cmocka_unit_test(test_log2),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
