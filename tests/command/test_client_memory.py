@@ -76,6 +76,28 @@ def test_who_holds_most_is_closed_wherever_it_is(first):
         assert info(watching, "stats")["evicted_clients"] == "1"
 
 
+def test_who_is_silent_longest_is_closed():
+    """Of those that hold about the same, whenever they came to it."""
+    def later(client):
+        then = client.cmd("TIME")
+        until(lambda: client.cmd("TIME") > [then[0], b"%06d" % (int(then[1]) + 5000)], "5 ms later")
+
+    with Instance(maxmemory=48 << 20, maxmemory_clients="6mb", shards=1) as instance:
+        watching, clients = instance.client(), [instance.client() for _ in range(5)]
+        for client in clients:
+            assert client.cmd("CLIENT", "SETNAME", "n" * 1200000) == "OK"
+        later(watching)
+        for client in (clients[4], clients[0], clients[1], clients[3]):
+            assert client.cmd("PING") == "PONG"
+            later(watching)
+        assert instance.client().cmd("CLIENT", "SETNAME", "n" * 1200000) == "OK"
+        until(lambda: info(watching, "stats")["evicted_clients"] == "1", "closed")
+        for client in (clients[4], clients[0], clients[1], clients[3]):
+            assert client.cmd("PING") == "PONG"
+        with pytest.raises(ConnectionError):
+            clients[2].cmd("PING")
+
+
 def test_many_that_hold_little():
     """Each of them less than what counts at once, and all together far more than there is."""
     with Instance(maxmemory=48 << 20, maxmemory_policy="allkeys-lru", maxmemory_clients="2mb") as instance:

@@ -291,9 +291,9 @@ static uint64_t entries_in(const struct keyspace *ks, const struct lockset *set,
 /* Who has partitions locked works on what is in them: that stays while there is anything else, by
  * every policy, and goes when there is not. */
 static void test_what_is_locked_goes_last(void **state) {
-    static const enum evict_policy policies[] = {EVICT_ALL_RANDOM, EVICT_ALL_LRU, EVICT_ALL_LFU};
+    static const enum evict_policy by[] = {EVICT_ALL_RANDOM, EVICT_ALL_LRU, EVICT_ALL_LFU};
     mem_thread_register();
-    for (unsigned i = 0; i < ARRAY_COUNT(policies); i++) {
+    for (unsigned i = 0; i < ARRAY_COUNT(by); i++) {
         struct keyspace *ks = keyspace_create(2, 5, NULL);
         struct lockset own = {{0}};
         for (uint32_t p = 0; p < ks->partitions_count; p += 2) {
@@ -305,7 +305,7 @@ static void test_what_is_locked_goes_last(void **state) {
         uint64_t filled = (uint64_t)mem_used_bytes(), key_bytes = 50; /* and a little more */
         uint64_t owned = entries_in(ks, &own, true);
         lockset_lock(&own, ks);
-        struct keyspace_params params = {.policy = policies[i],
+        struct keyspace_params params = {.policy = by[i],
                                          .maxmemory_bytes = filled - KEYS / 4 * key_bytes};
         keyspace_set_params(ks, &params);
         assert_true(keyspace_make_room(ks, &own, 0, 1, KEYS));

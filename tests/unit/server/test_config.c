@@ -339,11 +339,12 @@ static void test_reply_limits(void **state) {
     } cases[] = {
         {"", 0, 0, 0},
         {"client-output-buffer-limit normal 2mb 0 0\n", 0, 2 << 20, 2 << 20},
-        {"maxmemory 100mb\n", 1 << 20, 50 << 20, 75 << 20},
-        {"maxmemory 100mb\nmaxmemory-clients 90%\n", 1 << 20, 75 << 20, 75 << 20},
-        {"maxmemory 100mb\nclient-output-buffer-limit normal 60mb 0 0\n", 1 << 20, 50 << 20,
+        {"maxmemory 100mb\n", 100 << 10, 50 << 20, 75 << 20},
+        {"maxmemory 100mb\nmaxmemory-clients 90%\n", 100 << 10, 75 << 20, 75 << 20},
+        {"maxmemory 100mb\nclient-output-buffer-limit normal 60mb 0 0\n", 100 << 10, 50 << 20,
          60 << 20},
-        {"maxmemory 100mb\nmaxmemory-clients 512kb\n", 512 << 10, 512 << 10, 75 << 20},
+        {"maxmemory 100mb\nmaxmemory-clients 80kb\n", 80 << 10, 80 << 10, 75 << 20},
+        {"maxmemory 2gb\n", 2 << 20, 1 << 30, 1536ULL << 20},
         {"maxmemory 1kb\n", CHAIN_LIMIT_MIN, CHAIN_LIMIT_MIN, CHAIN_LIMIT_MIN},
     };
     for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
