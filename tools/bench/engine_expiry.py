@@ -12,15 +12,15 @@ The shapes of --expiry-shapes:
 What is due is known from the schedule, what is there from the server's count of keys (which has
 expired ones that were not removed yet): their difference is what the sweep has left. All keys and
 values have one size, so a share of the keys is one of their memory. Meanwhile loadgen reads keys
-that do not expire, at a fixed rate, once with the sweep and once without, where the server can be
-told.
+that do not expire, at a fixed rate, with the sweep and without in turn, where the server can be
+told: --rounds windows of each, where little is left behind without it (spread, few), else one.
 """
 import math
 import os
 import threading
 import time
 
-from harness import FAILED
+from harness import FAILED, median
 import servers as fleet
 
 STABLE_KEYS, STABLE_KEY_BYTES = 10000, 15
@@ -28,6 +28,7 @@ BATCH = 500
 SLICE_MS = 10             # of the schedule
 OFF_SECONDS_MAX = 60      # without the sweep
 SECOND_SECONDS_MAX = 60   # of the shape `second`
+STEADY = ["spread", "few"]  # shapes of which a window without the sweep leaves little to the next
 SAMPLES = 100             # of the share, in a window
 RATE_SHARE_MIN = 0.95     # a schedule that is late by more measured the client
 WARMUP_S = 0.5
@@ -255,6 +256,22 @@ OPTIONS = {"forebay": ["--enable-debug-command", "yes"],
            "valkey": ["--enable-debug-command", "yes"]}
 
 
+def summary(windows, on):
+    """Cells of a row: means of what is a share, the worst, and medians of the latencies."""
+    loads = [w["load"] for w in windows]
+
+    def mean(values):
+        return sum(values) / len(windows)
+
+    def us(key):
+        return f"{median([load[key] for load in loads]):,.0f}"
+
+    return [f"{mean(w['mean'] for w in windows):.1%}", f"{max(w['worst'] for w in windows):.1%}",
+            windows[-1]["stale"] if on else "-", f"{mean(w['sweep_core'] for w in windows):.2%}",
+            f"{mean(load['server_busy'] for load in loads):.0%}", us("p50_us"), us("p99_us"),
+            us("p999_us"), us("max_us")]
+
+
 def expiry_case(bench, name, shape):
     """The rows of one server."""
     args = bench.args
@@ -271,18 +288,18 @@ def expiry_case(bench, name, shape):
             schedule.fill(side)
             seconds = min(args.expiry_seconds,
                           SECOND_SECONDS_MAX if shape == "second" else args.expiry_seconds)
-            for on in (True, False):
-                if not side.sweep(on):
-                    continue
-                found = observe(bench, server, side, schedule,
-                                seconds if on else min(seconds, OFF_SECONDS_MAX))
-                bench.report.add("expiry", server=name, shape=shape, sweep=on, **found)
-                load = found["load"]
-                bench.report.row(rows, [
-                    name, "on" if on else "off", f"{found['mean']:.1%}", f"{found['worst']:.1%}",
-                    found["stale"] if on else "-", f"{found['sweep_core']:.2%}", f"{load['server_busy']:.0%}",
-                    f"{load['p50_us']:,.0f}", f"{load['p99_us']:,.0f}", f"{load['p999_us']:,.0f}",
-                    f"{load['max_us']:,.0f}"])
+            rounds = args.rounds if shape in STEADY else 1
+            windows = {True: [], False: []}
+            for _ in range(rounds):
+                for on, found in windows.items():
+                    if not side.sweep(on):
+                        continue
+                    most = seconds if on else min(seconds, OFF_SECONDS_MAX)
+                    found.append(observe(bench, server, side, schedule, most / rounds))
+                    bench.report.add("expiry", server=name, shape=shape, sweep=on, **found[-1])
+            for on, found in windows.items():
+                if found:
+                    bench.report.row(rows, [name, "on" if on else "off"] + summary(found, on))
         finally:
             side.close()
     return rows
@@ -306,7 +323,7 @@ def expiry(bench):
                "their threads but the serving one. Latency is of "
                f"{args.expiry_rate:,.0f} GETs a second of other keys (open loop), with the sweep "
                "and without it (`DEBUG SET-ACTIVE-EXPIRE 0`, memcached: `lru_crawler disable`; "
-               "pogocache can't be told while it runs).\n")
+               "pogocache can't be told while it runs), in turn; medians of the windows.\n")
     head = ["server", "sweep", "expired present, mean", "worst", "its own estimate",
             "sweep's CPU, of a core", "server's CPU, of a core", "p50 us", "p99 us", "p99.9 us",
             "max us"]
