@@ -13,7 +13,8 @@ What is due is known from the schedule, what is there from the server's count of
 expired ones that were not removed yet): their difference is what the sweep has left. All keys and
 values have one size, so a share of the keys is one of their memory. Meanwhile loadgen reads keys
 that do not expire, at a fixed rate, with the sweep and without in turn, where the server can be
-told: --rounds windows of each, where little is left behind without it (spread, few), else one.
+told: --rounds windows without it, where little is left behind by them (spread, few), else one. All
+windows are as long, as a long one sees more of what the machine does now and then.
 """
 import math
 import os
@@ -289,14 +290,14 @@ def expiry_case(bench, name, shape):
             seconds = min(args.expiry_seconds,
                           SECOND_SECONDS_MAX if shape == "second" else args.expiry_seconds)
             rounds = args.rounds if shape in STEADY else 1
+            without = min(seconds, OFF_SECONDS_MAX)
+            turns = [True] * round(seconds / without) + [False]
             windows = {True: [], False: []}
-            for _ in range(rounds):
-                for on, found in windows.items():
-                    if not side.sweep(on):
-                        continue
-                    most = seconds if on else min(seconds, OFF_SECONDS_MAX)
-                    found.append(observe(bench, server, side, schedule, most / rounds))
-                    bench.report.add("expiry", server=name, shape=shape, sweep=on, **found[-1])
+            for on in turns * rounds:
+                if side.sweep(on):
+                    found = observe(bench, server, side, schedule, without / rounds)
+                    windows[on].append(found)
+                    bench.report.add("expiry", server=name, shape=shape, sweep=on, **found)
             for on, found in windows.items():
                 if found:
                     bench.report.row(rows, [name, "on" if on else "off"] + summary(found, on))
