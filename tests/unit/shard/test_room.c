@@ -236,6 +236,53 @@ static void test_next_is_let_in(void **state) {
     assert_int_equal(f->group.room_uncounted, 0);
 }
 
+/* A command whose reply turns out longer asks again: what its run before was let in with is not
+ * beside it any more. */
+static void test_who_asks_again_counts_once(void **state) {
+    struct fixture *f = *state;
+    struct session *s = f->sessions[0];
+    struct cmd c = {0};
+    for (size_t bytes = 4 * MB; bytes <= 12 * MB; bytes += 4 * MB) {
+        room_ask(s, bytes, bytes);
+        assert_int_equal(f->group.room_uncounted, 0);
+        assert_true(room_take(s, &c));
+        assert_int_equal(f->group.room_uncounted, bytes);
+        assert_int_equal(f->shard->env.ks->expected_bytes, 0);
+        room_taken(s);
+    }
+    room_counted(s);
+    assert_int_equal(f->group.room_uncounted, 0);
+}
+
+static void test_all_are_let_in_once_there_is_no_limit(void **state) {
+    struct fixture *f = *state;
+    struct session **s = f->sessions;
+    struct cmd c = {0};
+    room_ask(s[0], 20 * MB, 20 * MB);
+    assert_true(room_take(s[0], &c));
+    writes(s[0], 20 * MB);
+    room_taken(s[0]);
+    for (int i = 1; i < SESSIONS; i++) {
+        room_ask(s[i], 20 * MB, 20 * MB);
+        assert_false(room_take(s[i], &c));
+    }
+    room_look(f->shard);
+    assert_int_equal(f->group.room_waiting, 2);
+    f->settings.keyspace.maxmemory_bytes = 0;
+    keyspace_set_params(f->shard->env.ks, &f->settings.keyspace);
+    room_look(f->shard);
+    assert_int_equal(f->group.room_waiting, 0);
+    for (int i = 1; i < SESSIONS; i++) {
+        assert_true(room_is_let_in(s[i]) && room_take(s[i], &c));
+        writes(s[i], 20 * MB);
+        room_taken(s[i]);
+        assert_int_equal(s[i]->unsent_bytes, 0);
+        room_counted(s[i]);
+    }
+    room_counted(s[0]);
+    room_look(f->shard);
+}
+
 int main(void) {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
@@ -244,6 +291,8 @@ int main(void) {
         CASE(test_what_is_sent_or_little_holds_up_nobody),
         CASE(test_rows_until_their_reply_is_sent),
         CASE(test_next_is_let_in),
+        CASE(test_who_asks_again_counts_once),
+        CASE(test_all_are_let_in_once_there_is_no_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
